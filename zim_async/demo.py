@@ -1,0 +1,106 @@
+"""The demo: real calls over real HTTP against a sandbox, with the sandbox's state checked afterwards."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from .actions import ACTIONS, Action, ClearPeerMessage, ConvType, DeleteConv
+from .client import ZimClient
+from .errors import ZimError
+from .limits import DEFAULT_QPS
+from .sandbox import Sandbox
+
+
+@dataclass(frozen=True, slots=True)
+class DemoResult:
+    """What the calls came to and what the server saw; ``ideal_seconds``: a first burst, then the quota's own pace."""
+
+    done: int
+    failed: int
+    retried: int
+    refused: int
+    busiest_second: dict[str, int]
+    seconds: float
+    ideal_seconds: float
+    state_errors: list[str]
+
+    @property
+    def ok(self) -> bool:
+        """Whether every call was done and the server's state is what it should be."""
+        return not self.failed and not self.state_errors
+
+
+async def run_demo(operations: int, on_done: Callable[[], None]) -> DemoResult:
+    """Clear and delete conversations of a sandbox, half of the operations each, and check what is left of them."""
+    actions = [_action(number) for number in range(operations)]
+    async with Sandbox() as box:
+        for action in actions:
+            _fill(box, action)
+        started_at = time.monotonic()
+        async with ZimClient(box.app_id, box.server_secret, base_url=box.base_url) as zim:
+            attempts = await asyncio.gather(*(_send(zim, action, on_done) for action in actions))
+        seconds = time.monotonic() - started_at
+        done = [count for count in attempts if count]
+        largest_share = max(sum(type(action) is kind for action in actions) for kind in ACTIONS.values())
+        return DemoResult(
+            done=len(done),
+            failed=operations - len(done),
+            retried=sum(done) - len(done),
+            refused=box.refused,
+            busiest_second={name: box.busiest_second(name) for name in ACTIONS},
+            seconds=seconds,
+            ideal_seconds=max(0.0, largest_share / DEFAULT_QPS - 1.0),
+            state_errors=[error for action in actions for error in _state_errors(box, action)],
+        )
+
+
+async def _send(zim: ZimClient, action: Action, on_done: Callable[[], None]) -> int:
+    """Return the attempts it took, 0 for a failure."""
+    try:
+        return (await zim.send(action)).attempts
+    except ZimError:
+        return 0
+    finally:
+        on_done()
+
+
+def _action(number: int) -> Action:
+    user, other = f"user-{number}", f"other-{number}"
+    if number % 2:
+        return ClearPeerMessage(user, other)
+    if number % 4:
+        return DeleteConv(user, f"group-{number}", ConvType.GROUP)
+    return DeleteConv(user, other, ConvType.PEER)
+
+
+def _fill(box: Sandbox, action: Action) -> None:
+    """Give the action something to remove, the other side the same to keep, and its user a bystander."""
+    user, conv_id, other = _conversation(action)
+    if isinstance(action, DeleteConv) and action.conv_type is ConvType.GROUP:
+        box.add_group(conv_id, [user, other])
+    else:
+        box.add_message(user, other)
+    box.add_message(user, "bystander")
+
+
+def _state_errors(box: Sandbox, action: Action) -> list[str]:
+    user, conv_id, other = _conversation(action)
+    conv_type = action.conv_type if isinstance(action, DeleteConv) else ConvType.PEER
+    others_id = conv_id if conv_type is ConvType.GROUP else user
+    checks = {
+        f"{user} still sees {conv_id}": not box.messages(user, conv_id, conv_type),
+        f"{user}'s list is wrong on {conv_id}": (box.messages(user, conv_id, conv_type) is None)
+        is isinstance(action, DeleteConv),
+        f"{other} lost {others_id}": box.messages(other, others_id, conv_type) == ["hello"],
+        f"{user} lost a bystander": box.messages(user, "bystander") == ["hello"],
+    }
+    return [what for what, right in checks.items() if not right]
+
+
+def _conversation(action: Action) -> tuple[str, str, str]:
+    """Return the user, the conversation's ID, and the one on its other side."""
+    conv_id = action.to_user_id if isinstance(action, ClearPeerMessage) else action.conv_id
+    return action.from_user_id, conv_id, action.from_user_id.replace("user", "other")
