@@ -1,0 +1,89 @@
+"""Fixtures: a sandbox, a client for it, mocked HTTP, and a watch on what a test leaves behind."""
+
+import asyncio
+import gc
+from collections.abc import AsyncIterator, Callable, Iterator
+from typing import Any
+from unittest.mock import Mock
+
+import aiohttp
+import pytest
+from aioresponses import aioresponses, core
+
+from zim_async import RetryPolicy, ZimClient
+from zim_async.sandbox import Sandbox
+
+MakeClient = Callable[..., ZimClient]
+EAGER = RetryPolicy(first_backoff=0, longest_backoff=0)
+
+
+@pytest.fixture(autouse=True)
+async def nothing_left_behind(request: pytest.FixtureRequest) -> AsyncIterator[None]:
+    """Fail a test that leaves a task running, or a background task's failure unread."""
+    if request.node.get_closest_marker("asyncio") is None:
+        yield
+        return
+    loop = asyncio.get_running_loop()
+    failures: list[dict[str, Any]] = []
+    loop.set_exception_handler(lambda _loop, context: failures.append(context))
+    before = asyncio.all_tasks()
+    yield
+    await asyncio.sleep(0)
+    gc.collect()
+    assert not asyncio.all_tasks() - before - {asyncio.current_task()}
+    assert not failures
+
+
+@pytest.fixture(autouse=True)
+def no_credentials(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("ZIM_APP_ID", "ZIM_SERVER_SECRET", "ZIM_REGION", "ZIM_BASE_URL"):
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture
+async def box() -> AsyncIterator[Sandbox]:
+    async with Sandbox() as sandbox:
+        yield sandbox
+
+
+@pytest.fixture
+def env(box: Sandbox, monkeypatch: pytest.MonkeyPatch) -> Sandbox:
+    """The sandbox, with the environment pointing at it."""
+    monkeypatch.setenv("ZIM_APP_ID", str(box.app_id))
+    monkeypatch.setenv("ZIM_SERVER_SECRET", box.server_secret)
+    monkeypatch.setenv("ZIM_BASE_URL", box.base_url)
+    return box
+
+
+@pytest.fixture
+async def make_client(box: Sandbox) -> AsyncIterator[MakeClient]:
+    """Make clients of the sandbox that don't wait between attempts; they are closed afterwards."""
+    clients: list[ZimClient] = []
+
+    def make(**options: Any) -> ZimClient:
+        defaults: dict[str, Any] = {"base_url": box.base_url, "retry": EAGER}
+        clients.append(ZimClient(box.app_id, box.server_secret, **defaults | options))
+        return clients[-1]
+
+    yield make
+    for client in clients:
+        await client.close()
+
+
+@pytest.fixture
+async def zim(make_client: MakeClient) -> ZimClient:
+    return make_client()
+
+
+class _MockedResponse(aiohttp.ClientResponse):
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        kwargs.setdefault("stream_writer", Mock(output_size=0))
+        super().__init__(*args, **kwargs)
+
+
+@pytest.fixture
+def mocked(monkeypatch: pytest.MonkeyPatch) -> Iterator[aioresponses]:
+    """HTTP without sockets; aioresponses 0.7.9 doesn't give aiohttp 3.14 the writer it asks for (its issue 289)."""
+    monkeypatch.setattr(core, "ClientResponse", _MockedResponse)
+    with aioresponses() as mock:
+        yield mock

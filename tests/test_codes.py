@@ -1,0 +1,83 @@
+import pytest
+
+from zim_async import (
+    ApiError,
+    AuthenticationError,
+    ClockSkewError,
+    ConfigError,
+    InvalidParameterError,
+    NotFoundError,
+    NotPermittedError,
+    ProtocolError,
+    RateLimitedError,
+    ServerBusyError,
+    TransportError,
+    ZimError,
+)
+from zim_async.codes import FAIL, FIX_CLOCK, RETRY, RULES, SLOW_DOWN, Verdict, verdict_of
+from zim_async.protocol import Answer, decode
+
+# The vendor's page once more, by class, so that a slip in the table shows.
+DOCUMENTED: dict[tuple[type[ApiError], Verdict], list[int]] = {
+    (ServerBusyError, RETRY): [1, 105001, 660600015, 660000001, 660000003, 100000012, 100000015],
+    (RateLimitedError, SLOW_DOWN): [7, 660300005, 660300006],
+    (ClockSkewError, FIX_CLOCK): [100000004],
+    (AuthenticationError, FIX_CLOCK): [100000005],
+    (AuthenticationError, FAIL): [3, 100000001, 100000010, 100000011],
+    (ApiError, FAIL): [
+        100000002,
+        100000003,
+        100000008,
+        100000009,
+        100000013,
+        100000014,
+        100000000,
+        100000006,
+        100000007,
+    ],
+    (NotPermittedError, FAIL): [100000016, 100000017, 660000028, 660600032],
+    (InvalidParameterError, FAIL): [2, 660000002, 660000012],
+    (NotFoundError, FAIL): [
+        51102,
+        660200001,
+        660500002,
+        660700012,
+        660700015,
+        660800001,
+        660600001,
+        660600009,
+        660600024,
+        660800002,
+    ],
+}
+ROWS = [(code, error, verdict) for (error, verdict), codes in DOCUMENTED.items() for code in codes]
+
+
+@pytest.mark.parametrize(("code", "error", "verdict"), ROWS)
+def test_each_code_has_its_class_and_verdict(code: int, error: type[ApiError], verdict: Verdict) -> None:
+    answer = Answer(200, b'{"Code": %d, "Message": "no", "RequestId": "r1"}' % code)
+    outcome = decode("DeleteConv", answer)
+    assert type(outcome) is error
+    assert verdict_of(outcome) is verdict
+    assert (outcome.code, outcome.message, outcome.request_id) == (code, "no", "r1")
+    for part in ("DeleteConv failed", str(code), '"no"', "r1", RULES[code].what_to_do):
+        assert part in str(outcome)
+
+
+def test_the_table_holds_nothing_else() -> None:
+    assert sorted(RULES) == sorted(code for code, _, _ in ROWS)
+
+
+@pytest.mark.parametrize("code", [-1, 8, 42, 660000000, 10**30])
+def test_undocumented_codes_are_surfaced_whole_and_not_repeated(code: int) -> None:
+    outcome = decode("DeleteConv", Answer(200, b'{"Code": %d, "Message": "odd", "RequestId": "r1"}' % code))
+    assert type(outcome) is ApiError
+    assert verdict_of(outcome) is FAIL
+    assert (outcome.code, outcome.message, outcome.request_id) == (code, "odd", "r1")
+
+
+def test_no_answer_may_be_repeated_and_bad_input_may_not() -> None:
+    assert verdict_of(TransportError("reset")) is RETRY
+    assert verdict_of(ProtocolError("garbage")) is RETRY
+    assert verdict_of(ConfigError("bad")) is FAIL
+    assert verdict_of(ZimError("closed")) is FAIL

@@ -1,0 +1,232 @@
+import asyncio
+import random
+from collections.abc import Callable
+
+import pytest
+
+from tests import virtual_time
+from zim_async import ConfigError, RateLimiter, ZimError
+from zim_async.limits import ActionLimiter, shared_limiter
+
+
+def most_in_any_second(times: list[float]) -> int:
+    times = sorted(times)
+    return max(sum(start <= at < start + 1.0 for at in times) for start in times)
+
+
+async def call(limiter: ActionLimiter, trip: Callable[[], float], arrivals: list[float]) -> None:
+    """One call over a network: a trip there, an arrival, a trip back."""
+    await limiter.acquire()
+    try:
+        await asyncio.sleep(trip())
+        arrivals.append(asyncio.get_running_loop().time())
+        await asyncio.sleep(trip())
+    finally:
+        limiter.release()
+
+
+async def call_many(limiter: ActionLimiter, count: int, trip: Callable[[], float] = lambda: 0.0) -> list[float]:
+    arrivals: list[float] = []
+    await asyncio.gather(*(call(limiter, trip, arrivals) for _ in range(count)))
+    return arrivals
+
+
+@pytest.mark.parametrize("qps", [1, 2, 3.7, 20, 100])
+@pytest.mark.parametrize("seed", range(5))
+def test_no_jitter_crowds_too_many_arrivals_into_a_second(qps: float, seed: int) -> None:
+    dice = random.Random(seed)
+    arrivals = virtual_time.run(
+        call_many(ActionLimiter(qps), int(qps * 10) + 3, lambda: 0.02 + dice.expovariate(1 / 0.05))
+    )
+    assert most_in_any_second(arrivals) <= qps
+
+
+def test_a_burst_goes_at_once_and_the_rest_at_the_quotas_pace() -> None:
+    arrivals = virtual_time.run(call_many(ActionLimiter(20), 400))
+    assert arrivals[19] == arrivals[0]
+    assert arrivals[-1] - arrivals[0] == pytest.approx(19.0, abs=0.001)
+
+
+def test_rates_below_one_a_second_space_calls_out() -> None:
+    arrivals = virtual_time.run(call_many(ActionLimiter(0.2), 4))
+    assert [round(at - arrivals[0], 3) for at in arrivals] == [0, 5, 10, 15]
+
+
+def test_calls_go_first_come_first_served() -> None:
+    async def main() -> list[int]:
+        limiter, order = ActionLimiter(5), []
+
+        async def numbered(number: int) -> None:
+            await limiter.acquire()
+            order.append(number)
+            limiter.release()
+
+        await asyncio.gather(*(numbered(number) for number in range(40)))
+        return order
+
+    assert virtual_time.run(main()) == list(range(40))
+
+
+def test_a_slow_answer_holds_its_permit_until_a_second_after_it() -> None:
+    async def main() -> float:
+        limiter, loop = ActionLimiter(1), asyncio.get_running_loop()
+        start = loop.time()
+        await limiter.acquire()
+        loop.call_later(30.0, limiter.release)
+        await limiter.acquire()
+        limiter.release()
+        return loop.time() - start
+
+    assert virtual_time.run(main()) == pytest.approx(31.0)
+
+
+def test_a_refusal_pauses_the_action_for_all_its_callers() -> None:
+    async def main() -> float:
+        limiter, loop = ActionLimiter(20), asyncio.get_running_loop()
+        start = loop.time()
+        await limiter.acquire()
+        limiter.release(refused=True)
+        await limiter.acquire()
+        limiter.release()
+        return loop.time() - start
+
+    assert virtual_time.run(main()) == pytest.approx(1.0)
+
+
+def test_cancelled_waiters_leave_at_once_and_cost_nothing() -> None:
+    async def main() -> None:
+        limiter, loop = ActionLimiter(2), asyncio.get_running_loop()
+        tasks = [asyncio.create_task(call_many(limiter, 1)) for _ in range(100)]
+        await asyncio.sleep(0.5)
+        assert limiter.waiting == 98
+        start = loop.time()
+        for task in tasks[2:]:
+            task.cancel()
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        assert limiter.waiting == 0
+        await call_many(limiter, 2)
+        assert loop.time() - start == pytest.approx(0.5)
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    virtual_time.run(main())
+
+
+def test_a_waiter_cancelled_as_its_turn_comes_gives_the_permit_back() -> None:
+    async def main() -> None:
+        limiter = ActionLimiter(1)
+        await call_many(limiter, 1)
+        first = asyncio.create_task(limiter.acquire())
+        second = asyncio.create_task(limiter.acquire())
+        await asyncio.sleep(0)
+        limiter.qps = 2  # a second permit, at once
+        await asyncio.sleep(0)
+        assert (limiter.waiting, limiter.in_flight) == (1, 1)  # the first is let through, but not yet resumed
+        first.cancel()
+        await asyncio.wait_for(second, 0.5)
+        assert first.cancelled()
+        assert limiter.in_flight == 1
+        limiter.release()
+
+    virtual_time.run(main())
+
+
+def test_a_waiter_cancelled_before_its_turn_gets_no_permit() -> None:
+    async def main() -> None:
+        limiter = ActionLimiter(1)
+        await call_many(limiter, 1)
+        waiters = [asyncio.create_task(limiter.acquire()) for _ in range(3)]
+        await asyncio.sleep(0.5)
+        waiters[0].cancel()
+        waiters[1].cancel()
+        await waiters[2]
+        assert limiter.in_flight == 1
+        limiter.release()
+
+    virtual_time.run(main())
+
+
+def test_newcomers_after_everyone_left_are_served() -> None:
+    async def main() -> None:
+        limiter = ActionLimiter(1)
+        await call_many(limiter, 1)
+        gone = asyncio.create_task(limiter.acquire())
+        await asyncio.sleep(0.5)
+        gone.cancel()
+        await asyncio.sleep(0)  # it leaves, and its server with it
+        await asyncio.wait_for(call_many(limiter, 1), 2)
+
+    virtual_time.run(main())
+
+
+def test_the_rate_can_be_changed_while_calls_wait() -> None:
+    async def main() -> float:
+        limiter, loop = ActionLimiter(0.001), asyncio.get_running_loop()
+        start = loop.time()
+        waiting = asyncio.create_task(call_many(limiter, 10))
+        await asyncio.sleep(1.5)
+        limiter.qps = 20
+        limiter.qps = 20.0
+        await waiting
+        return loop.time() - start
+
+    # The first call's permit was promised for 1000 s, but the other 19 are free at once.
+    assert virtual_time.run(main()) == pytest.approx(1.5)
+
+
+def test_a_lowered_rate_counts_the_permits_in_use() -> None:
+    async def main() -> list[float]:
+        limiter = ActionLimiter(20)
+        arrivals = await call_many(limiter, 20)
+        limiter.qps = 5
+        return arrivals + await call_many(limiter, 6)
+
+    arrivals = virtual_time.run(main())
+    assert arrivals[20] - arrivals[0] >= 1.0
+    assert most_in_any_second(arrivals[20:]) == 5
+
+
+def test_the_count_goes_on_when_a_new_loop_takes_over() -> None:
+    limiter = ActionLimiter(2)
+
+    async def leave_one_in_flight() -> None:
+        await call_many(limiter, 1)
+        await limiter.acquire()
+
+    async def next_call() -> float:
+        loop = asyncio.get_running_loop()
+        start = loop.time()
+        await call_many(limiter, 1)
+        return loop.time() - start
+
+    virtual_time.run(leave_one_in_flight())
+    assert virtual_time.run(next_call()) == pytest.approx(1.0)
+
+
+def test_two_running_loops_at_once_are_refused() -> None:
+    limiter = ActionLimiter(2)
+    loop = virtual_time.VirtualLoop()
+    loop.run_until_complete(call_many(limiter, 1))
+    with pytest.raises(ZimError, match="another event loop"):
+        virtual_time.run(call_many(limiter, 1))
+    loop.close()
+
+
+def test_an_applications_limiter_is_shared_within_the_process() -> None:
+    assert shared_limiter("zego.im", 1) is shared_limiter("zego.im", 1)
+    assert shared_limiter("zego.im", 1) is not shared_limiter("zego.im", 2)
+
+
+def test_rates_by_action() -> None:
+    limiter = RateLimiter({"DeleteConv": 50})
+    assert limiter.of("DeleteConv").qps == 50
+    assert limiter.of("ClearPeerMessage").qps == 20
+    limiter.set_qps(7)
+    assert limiter.of("DeleteConv").qps == limiter.of("ClearPeerMessage").qps == 7
+    assert "DeleteConv=<ActionLimiter qps=7 waiting=0 in_flight=0>" in repr(limiter)
+
+
+@pytest.mark.parametrize("qps", [0, -1, float("inf"), float("nan"), True, "20", None, {"DeleteConv": 0}, {"Delete": 1}])
+def test_bad_rates_are_refused(qps: float) -> None:
+    with pytest.raises(ConfigError, match="qps"):
+        RateLimiter(qps)
