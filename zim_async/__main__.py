@@ -8,7 +8,7 @@ def main() -> int:
     try:
         from . import cli
     except ModuleNotFoundError as error:
-        if error.name not in ("click", "rich"):
+        if (error.name or "").partition(".")[0] not in ("click", "rich"):
             raise
         print("zim-async needs its command-line libraries: pip install 'zim_async[cli]'", file=sys.stderr)  # noqa: T201
         return 2

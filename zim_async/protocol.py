@@ -22,7 +22,7 @@ from .errors import ApiError, ConfigError, ProtocolError, TransportError
 
 MAX_BODY_BYTES: Final = 64 * 1024
 MAX_SHOWN_CHARACTERS: Final = 200
-_SIGNATURE: Final = re.compile("[0-9A-Fa-f]{32}")
+_SIGNATURE: Final = re.compile("(?:Signature=)?[0-9A-Fa-f]{32}")
 _encode_json: Final[Callable[[object], str]] = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
 

@@ -6,6 +6,7 @@ It verifies requests with code of its own, never the client's, so that the two c
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import json
 import re
@@ -93,6 +94,7 @@ class Sandbox:
         self._qps = qps
         self._strict = strict
         self._runner: web.AppRunner | None = None
+        self._closing = asyncio.Event()
         self._faults: deque[_Fault] = deque()
         self._nonces: dict[str, float] = {}
         self._recent: dict[str, deque[float]] = {name: deque() for name in ACTIONS}
@@ -101,16 +103,18 @@ class Sandbox:
         self._views: dict[str, dict[tuple[str, ConvType], list[str]]] = {}
 
     async def __aenter__(self) -> Self:
+        self._closing = asyncio.Event()
         app = web.Application()
         app.router.add_post("/", self._handle)
         # No access log: its lines hold the signed URL.
-        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
+        self._runner = web.AppRunner(app, access_log=None, handler_cancellation=True)
         await self._runner.setup()
         await web.TCPSite(self._runner, "127.0.0.1", self._port).start()
         self.base_url = f"http://127.0.0.1:{self._runner.addresses[0][1]}/"
         return self
 
     async def __aexit__(self, *_: object) -> None:
+        self._closing.set()
         if self._runner is not None:
             await self._runner.cleanup()
 
@@ -179,7 +183,9 @@ class Sandbox:
         except _Refusal as refusal:
             code = refusal.code
         self.arrivals.append(Arrival(name, arrived_at, code))
-        await asyncio.sleep(self.delay + (fault.delay if fault else 0.0))
+        if seconds := self.delay + (fault.delay if fault else 0.0):
+            with contextlib.suppress(TimeoutError):  # cut short when the sandbox closes
+                await asyncio.wait_for(self._closing.wait(), seconds)
         if fault is not None and fault.drop and request.transport is not None:
             request.transport.abort()
         return self._answer(code, fault)

@@ -36,7 +36,7 @@ class SessionManager:
         self._closed = False
 
     async def __aenter__(self) -> Self:
-        self._open()
+        await self._open()
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -48,7 +48,7 @@ class SessionManager:
         Redirects are not followed: they would carry the signature elsewhere.
         """
         try:
-            session = self._open()
+            session = await self._open()
         except ZimError as error:
             return error.with_traceback(None)
         self._in_flight += 1
@@ -85,12 +85,12 @@ class SessionManager:
         if own is not None:
             await own.close()
 
-    def _open(self) -> aiohttp.ClientSession:
+    async def _open(self) -> aiohttp.ClientSession:
         loop = asyncio.get_running_loop()
         if self._closed:
             raise ZimError("the session manager is closed; make a new one, or close it later")
         if self._loop is not loop:
-            self._move_to(loop)
+            await self._move_to(loop)
         if self._lent is not None:
             return self._lent
         if self._own is None:
@@ -102,14 +102,13 @@ class SessionManager:
             )
         return self._own
 
-    def _move_to(self, loop: asyncio.AbstractEventLoop) -> None:
+    async def _move_to(self, loop: asyncio.AbstractEventLoop) -> None:
         if self._loop is not None and (self._lent is not None or not self._loop.is_closed()):
             raise ZimError("used from a second event loop: make one client (and session) for each loop")
-        if self._own is not None and self._own.connector is not None:
-            # The old loop is gone: nothing to await there, but its sockets are to be let go.
-            self._own.connector.close()
-            self._own = None
+        old, self._own = self._own, None
         self._loop, self._in_flight, self._idle = loop, 0, None
+        if old is not None:
+            await old.close()  # its loop is gone: there is nothing left to wait for
 
 
 async def _read_bounded(stream: aiohttp.StreamReader) -> bytes:

@@ -1,0 +1,151 @@
+import asyncio
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+
+import pytest
+
+from zim_async import __main__, cli
+from zim_async.demo import DemoResult
+from zim_async.sandbox import Sandbox
+
+COMMAND = [sys.executable, "-m", "zim_async"]
+
+
+async def run(*arguments: str) -> int:
+    """Run the command line as a shell would: on a thread without a loop."""
+    return await asyncio.to_thread(cli.main, list(arguments))
+
+
+async def test_both_actions(env: Sandbox, capsys: pytest.CaptureFixture[str]) -> None:
+    env.add_message("alice", "bob")
+    assert await run("clear-peer-message", "alice", "bob") == 0
+    assert env.messages("alice", "bob") == []
+    assert await run("delete-conv", "alice", "bob", "--type", "peer", "--verbose") == 0
+    assert env.messages("alice", "bob") is None
+    out = capsys.readouterr().out
+    assert re.fullmatch(r"(\w+ done \(request ID \d+, attempts 1\)\n){2}", out)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "says"),
+    [
+        (["delete-conv", "alice", "bob"], 2, "--type"),
+        (["delete-conv", "alice", "bob", "--type", "room"], 2, "room"),
+        (["delete-conv", "alice", "x" * 33, "--type", "peer"], 2, "conv_id must have 1 to 32 characters"),
+        (["fly"], 2, "fly"),
+        (["sandbox", "--port", "70000"], 2, "70000"),
+    ],
+)
+async def test_usage_errors(
+    env: Sandbox, capsys: pytest.CaptureFixture[str], arguments: list[str], code: int, says: str
+) -> None:
+    assert await run(*arguments) == code
+    assert says in capsys.readouterr().err
+    assert not env.arrivals
+
+
+async def test_refusal_and_no_answer_have_exit_codes_and_one_line(
+    env: Sandbox, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    env.fail_next(code=660800002)
+    assert await run("delete-conv", "alice", "bob", "--type", "peer") == 1
+    assert re.fullmatch(r"zim-async: DeleteConv failed: code 660800002.*\n", capsys.readouterr().err)
+    monkeypatch.setattr("zim_async.client.RetryPolicy", lambda: __import__("zim_async").RetryPolicy(1))
+    env.answer_next(body=b"<html>")
+    assert await run("clear-peer-message", "alice", "bob") == 3
+    assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_missing_credentials_are_named(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["clear-peer-message", "alice", "bob"]) == 2
+    assert capsys.readouterr().err == "zim-async: set ZIM_APP_ID and ZIM_SERVER_SECRET in the environment\n"
+
+
+def test_help_is_worth_reading(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["--help"]) == 0
+    assert "Exit codes:" in capsys.readouterr().out
+    assert cli.main(["delete-conv", "--help"]) == 0
+    assert "ZIM_SERVER_SECRET" in capsys.readouterr().out
+
+
+async def test_demo(capsys: pytest.CaptureFixture[str]) -> None:
+    assert await run("demo", "--ops", "8") == 0
+    out = capsys.readouterr().out
+    assert "8 of 8 calls" in out
+    assert re.search(r"state\W+verified", out)
+    assert re.search(r"refused by the server\W+0 ", out)
+
+
+def test_a_demo_that_finds_the_state_wrong_fails(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def wrong(_operations: int, on_done: object) -> DemoResult:
+        return DemoResult(1, 0, 0, 0, {}, 1.0, 1.0, ["bob lost alice"])
+
+    monkeypatch.setattr(cli, "run_demo", wrong)
+    assert cli.main(["demo"]) == 1
+    assert "wrong: bob lost alice" in capsys.readouterr().out
+
+
+def test_a_terminal_gets_a_bar(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("TERM", "xterm")
+    assert cli.main(["demo", "--ops", "2"]) == 0
+    assert "2/2" in capsys.readouterr().out
+
+
+def test_an_interrupt_is_quiet(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cli, "run_demo", interrupt)
+    assert cli.main(["demo"]) == 130
+    assert "interrupted" in capsys.readouterr().err
+
+
+@pytest.fixture
+def sandbox_process() -> Iterator[subprocess.Popen[str]]:
+    process = subprocess.Popen([*COMMAND, "sandbox"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    yield process
+    process.kill()
+    process.communicate()
+
+
+def test_the_sandbox_serves_other_processes(sandbox_process: subprocess.Popen[str]) -> None:
+    assert sandbox_process.stdout is not None
+    lines = [sandbox_process.stdout.readline() for _ in range(3)]
+    settings = dict(line.removeprefix("export ").strip().split("=", 1) for line in lines)
+    assert sorted(settings) == ["ZIM_APP_ID", "ZIM_BASE_URL", "ZIM_SERVER_SECRET"]
+    call = [*COMMAND, "clear-peer-message", "alice", "bob"]
+    done = subprocess.run(call, env=os.environ | settings, capture_output=True, text=True, timeout=20)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "ClearPeerMessage done" in done.stdout
+    taken = settings["ZIM_BASE_URL"].rstrip("/").rpartition(":")[2]
+    again = subprocess.run([*COMMAND, "sandbox", "--port", taken], capture_output=True, text=True, timeout=20)
+    assert again.returncode == 2
+    assert f"can't listen on port {taken}" in again.stderr
+    sandbox_process.send_signal(signal.SIGTERM)
+    assert sandbox_process.wait(10) == 0
+
+
+@pytest.mark.parametrize("library", ["click", "rich"])
+def test_without_its_libraries_the_script_says_what_to_install(
+    library: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delitem(sys.modules, "zim_async.cli")
+    monkeypatch.delattr("zim_async.cli")
+    monkeypatch.setitem(sys.modules, library, None)
+    for name in [name for name in sys.modules if name.startswith(f"{library}.")]:
+        monkeypatch.delitem(sys.modules, name)
+    assert __main__.main() == 2
+    assert capsys.readouterr().err == "zim-async needs its command-line libraries: pip install 'zim_async[cli]'\n"
+
+
+def test_the_extras_are_not_imported_by_the_library() -> None:
+    code = "import sys, zim_async; print({'click', 'rich', 'zim_async.sandbox', 'aiohttp.web'} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=20)
+    assert done.stdout == "set()\n"

@@ -1,0 +1,234 @@
+import asyncio
+import gzip
+import socket
+import tracemalloc
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+
+import aiohttp
+import pytest
+from aiohttp import web
+from yarl import URL
+
+from zim_async import ConfigError, SessionManager, TransportError, ZimError
+from zim_async.protocol import MAX_BODY_BYTES, Answer
+
+SECONDS = aiohttp.ClientTimeout(total=5)
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+@asynccontextmanager
+async def serving(handler: Handler) -> AsyncIterator[URL]:
+    app = web.Application()
+    app.router.add_post("/", handler)
+    runner = web.AppRunner(app, access_log=None, handler_cancellation=True)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    try:
+        yield URL(f"http://127.0.0.1:{runner.addresses[0][1]}/?Signature=hush")
+    finally:
+        await runner.cleanup()
+
+
+async def echo(request: web.Request) -> web.Response:
+    return web.Response(body=await request.read(), headers={"Retry-After": "3"})
+
+
+async def test_posts_and_returns_what_came() -> None:
+    async with serving(echo) as url, SessionManager() as sessions:
+        answer = await sessions.post(url, b"body", timeout=SECONDS)
+    assert isinstance(answer, Answer)
+    assert (answer.status, answer.body, answer.retry_after) == (200, b"body", "3")
+    assert answer.date is not None
+
+
+async def test_one_connection_is_kept_and_shared() -> None:
+    peers = set()
+
+    async def note_peer(request: web.Request) -> web.Response:
+        peers.add(request.transport.get_extra_info("peername") if request.transport else None)
+        return web.Response()
+
+    async with serving(note_peer) as url, SessionManager() as sessions:
+        for _ in range(5):
+            await sessions.post(url, b"", timeout=SECONDS)
+    assert len(peers) == 1
+
+
+async def test_redirects_are_not_followed_and_cookies_not_kept() -> None:
+    seen = []
+
+    async def redirect(request: web.Request) -> web.Response:
+        seen.append(dict(request.cookies))
+        response = web.Response(status=307, headers={"Location": "/elsewhere"})
+        response.set_cookie("track", "me")
+        return response
+
+    async with serving(redirect) as url, SessionManager() as sessions:
+        for _ in range(2):
+            answer = await sessions.post(url, b"", timeout=SECONDS)
+            assert isinstance(answer, Answer)
+            assert answer.status == 307
+    assert seen == [{}, {}]
+
+
+async def test_a_bomb_is_unpacked_no_further_than_the_limit() -> None:
+    bomb = gzip.compress(b" " * 200_000_000)
+
+    async def explode(_request: web.Request) -> web.Response:
+        return web.Response(body=bomb, headers={"Content-Encoding": "gzip"})
+
+    async with serving(explode) as url, SessionManager() as sessions:
+        tracemalloc.start()
+        try:
+            answer = await sessions.post(url, b"", timeout=SECONDS)
+            peak = tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+    assert isinstance(answer, Answer)
+    assert len(answer.body) == MAX_BODY_BYTES + 1
+    assert peak < 10_000_000
+
+
+async def test_a_body_in_pieces_is_read_whole() -> None:
+    async def in_pieces(request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse()
+        await response.prepare(request)
+        for _ in range(3):
+            await response.write(b"piece ")
+            await asyncio.sleep(0)
+        return response
+
+    async with serving(in_pieces) as url, SessionManager() as sessions:
+        answer = await sessions.post(url, b"", timeout=SECONDS)
+    assert isinstance(answer, Answer)
+    assert answer.body == b"piece piece piece "
+
+
+def hides_the_url(error: BaseException) -> bool:
+    texts = f"{error} {error!r} {error.args} {error.__cause__} {error.__context__}"
+    return "hush" not in texts and "Signature" not in texts
+
+
+async def test_no_connection_means_nothing_was_sent() -> None:
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        url = URL(f"http://127.0.0.1:{unused.getsockname()[1]}/?Signature=hush")
+        async with SessionManager() as sessions:
+            error = await sessions.post(url, b"", timeout=SECONDS)
+    assert isinstance(error, TransportError)
+    assert not error.maybe_applied
+    assert "nothing was sent" in str(error)
+    assert hides_the_url(error)
+
+
+async def test_time_out_and_reset_may_have_been_applied() -> None:
+    async def stall(_request: web.Request) -> web.Response:
+        await asyncio.sleep(60)
+        return web.Response()
+
+    async def reset(request: web.Request) -> web.Response:
+        assert request.transport is not None
+        request.transport.abort()
+        return web.Response()
+
+    for handler, says in ((stall, "no answer in time"), (reset, "the connection failed")):
+        async with serving(handler) as url, SessionManager() as sessions:
+            error = await sessions.post(url, b"", timeout=aiohttp.ClientTimeout(total=0.1))
+        assert isinstance(error, TransportError)
+        assert error.maybe_applied
+        assert says in str(error)
+        assert hides_the_url(error)
+
+
+async def test_close_waits_for_calls_in_flight_and_can_be_repeated() -> None:
+    arrived, answer_now = asyncio.Event(), asyncio.Event()
+
+    async def wait(_request: web.Request) -> web.Response:
+        arrived.set()
+        await answer_now.wait()
+        return web.Response(body=b"late")
+
+    async with serving(wait) as url:
+        sessions = SessionManager()
+        post = asyncio.create_task(sessions.post(url, b"", timeout=SECONDS))
+        await arrived.wait()
+        closing = [asyncio.create_task(sessions.close()) for _ in range(2)]
+        await asyncio.sleep(0)
+        refused = await sessions.post(url, b"", timeout=SECONDS)
+        assert not closing[0].done()
+        answer_now.set()
+        answer = await post
+        await asyncio.gather(*closing)
+        await sessions.close()
+    assert isinstance(answer, Answer)
+    assert answer.body == b"late"
+    assert isinstance(refused, ZimError)
+    assert "closed" in str(refused)
+    assert refused.__traceback__ is None
+
+
+async def test_entering_a_closed_manager_says_so() -> None:
+    sessions = SessionManager()
+    await sessions.close()
+    with pytest.raises(ZimError, match="closed"):
+        async with sessions:
+            pass
+
+
+def test_a_new_loop_gets_a_new_session() -> None:
+    sessions = SessionManager()
+
+    async def use() -> None:
+        async with serving(echo) as url:
+            assert isinstance(await sessions.post(url, b"", timeout=SECONDS), Answer)
+
+    async def use_and_close() -> None:
+        await use()
+        await sessions.close()
+
+    asyncio.run(use())
+    asyncio.run(use_and_close())
+
+
+def test_a_second_running_loop_is_told_so() -> None:
+    async def main() -> None:
+        async with SessionManager() as sessions:
+            error = await asyncio.to_thread(lambda: asyncio.run(sessions.post(URL(), b"", timeout=SECONDS)))
+            assert isinstance(error, ZimError)
+            assert "second event loop" in str(error)
+
+    asyncio.run(main())
+
+
+async def test_a_lent_session_is_used_as_it_is_and_left_open() -> None:
+    seen = []
+
+    async def note_header(request: web.Request) -> web.Response:
+        seen.append(request.headers.get("X-Own"))
+        return web.Response(status=500)
+
+    async with (
+        serving(note_header) as url,
+        aiohttp.ClientSession(headers={"X-Own": "yes"}, raise_for_status=True, auto_decompress=False) as own,
+    ):
+        async with SessionManager(session=own) as sessions:
+            answer = await sessions.post(url, b"", timeout=SECONDS)
+        assert isinstance(answer, Answer)
+        assert answer.status == 500
+        assert not own.closed
+    assert seen == ["yes"]
+
+
+async def test_a_lent_session_that_is_closed_is_a_clear_error() -> None:
+    own = aiohttp.ClientSession()
+    await own.close()
+    async with SessionManager(session=own) as sessions:
+        error = await sessions.post(URL("http://127.0.0.1:9/"), b"", timeout=SECONDS)
+    assert type(error) is ZimError
+    assert "session is closed" in str(error)
+
+
+def test_only_an_aiohttp_session_can_be_lent() -> None:
+    with pytest.raises(ConfigError, match="ClientSession"):
+        SessionManager(session=object())  # type: ignore[arg-type]
