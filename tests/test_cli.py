@@ -44,7 +44,9 @@ async def test_usage_errors(
     env: Sandbox, capsys: pytest.CaptureFixture[str], arguments: list[str], code: int, says: str
 ) -> None:
     assert await run(*arguments) == code
-    assert says in capsys.readouterr().err
+    err = capsys.readouterr().err
+    assert says in err
+    assert err.count("\n") == 1
     assert not env.arrivals
 
 

@@ -1,4 +1,5 @@
 import asyncio
+import gc
 import json
 import logging
 import re
@@ -36,6 +37,7 @@ from zim_async import (
     ZimError,
 )
 from zim_async.sandbox import Sandbox
+from zim_async.window import PAUSE
 
 SERVER = re.compile(r"https://zim-api-fra\.zego\.im/\?.*")
 SUCCESS = {"Code": 0, "Message": "success", "RequestId": "r1"}
@@ -256,6 +258,13 @@ async def test_a_wrong_secret_is_raised_at_once(box: Sandbox) -> None:
     assert len(box.arrivals) == 1
 
 
+async def test_a_deadline_while_waiting_to_sign_anew_raises_the_refusal(box: Sandbox, make_client: MakeClient) -> None:
+    box.clock_skew = 900
+    with pytest.raises(ClockSkewError) as caught:
+        await delete(make_client(qps=1), deadline=0.2)
+    assert caught.value.attempts == len(box.arrivals) == 1
+
+
 # Rates
 
 
@@ -275,7 +284,7 @@ async def test_a_refused_call_slows_the_action_down_and_goes_again(box: Sandbox,
     box.fail_next(code=660300005)
     await delete(zim)
     times = [arrival.at for arrival in box.arrivals]
-    assert times[1] - times[0] >= 1.0
+    assert times[1] - times[0] >= PAUSE
 
 
 # Life and death
@@ -311,9 +320,54 @@ async def test_calls_in_the_queue_are_given_up_when_the_client_closes(make_clien
         zim = make_client(limiter=RateLimiter(2), sessions=sessions if shared else None)
         calls = [asyncio.create_task(delete(zim)) for _ in range(3)]
         await asyncio.gather(*calls[:2])
+        start = time.monotonic()
         await zim.close()
-        with pytest.raises(ZimError, match=r"closed.*nothing was sent"):
+        with pytest.raises(ZimError, match=r"closed.*not sent"):
             await calls[2]
+        assert time.monotonic() - start < 0.5
+        assert zim.limiter.of("DeleteConv").in_flight == 0
+
+
+async def test_closing_during_a_wait_between_attempts_keeps_the_last_failure(
+    box: Sandbox, make_client: MakeClient
+) -> None:
+    zim = make_client(retry=RetryPolicy(first_backoff=0.2, jitter=False))
+    box.drop_next(after_acting=True)
+    call = asyncio.create_task(delete(zim))
+    while not zim.limiter.of("DeleteConv").in_flight == len(box.arrivals) - 1 == 0:
+        await asyncio.sleep(0.01)
+    await zim.close()
+    with pytest.raises(TransportError) as caught:
+        await call
+    assert caught.value.maybe_applied
+    assert caught.value.attempts == 1
+
+
+def test_calls_of_a_closed_loop_count_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def hang(*_: object, **__: object) -> None:
+        await asyncio.Event().wait()
+
+    zim = ZimClient(1, "hush", limiter=RateLimiter())
+    monkeypatch.setattr(zim._sessions, "post", hang)
+    limiter = zim.limiter.of("DeleteConv")
+
+    async def leave_pending() -> list[asyncio.Task[Response]]:
+        tasks = [asyncio.create_task(delete(zim)) for _ in range(3)]
+        await asyncio.sleep(0)
+        assert limiter.in_flight == 3
+        return tasks
+
+    async def use() -> int:
+        await limiter.acquire()
+        pending.clear()
+        gc.collect()
+        return limiter.in_flight
+
+    loop = asyncio.new_event_loop()
+    loop.set_exception_handler(lambda *_: None)
+    pending = loop.run_until_complete(leave_pending())
+    loop.close()
+    assert asyncio.run(use()) == 1
 
 
 def test_a_client_can_be_made_before_any_loop_runs_and_used_from_one_after_another() -> None:
@@ -416,6 +470,37 @@ async def test_secret_and_signature_are_nowhere(
     for text in texts:
         assert box.server_secret not in text
         assert not re.search(r"Signature=[0-9a-f]|[0-9a-f]{32}", text)
+
+
+async def test_the_callers_own_cancellation_shows_no_signature(box: Sandbox, zim: ZimClient) -> None:
+    box.delay = 5
+    with pytest.raises(TimeoutError) as caught:
+        async with asyncio.timeout(0.1):
+            await delete(zim)
+    error: BaseException | None = caught.value
+    while error is not None:
+        for frame, _ in traceback.walk_tb(error.__traceback__):
+            if frame.f_code is not test_the_callers_own_cancellation_shows_no_signature.__code__:
+                assert "Signature=" not in repr(frame.f_locals)
+        error = error.__cause__ or error.__context__
+
+
+@pytest.mark.parametrize("options", [{"app_id": 0}, {"region": "mars"}, {"qps": 0}])
+def test_no_frame_of_a_failed_construction_shows_the_secret(options: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError) as caught:
+        ZimClient(**VALID | options)
+    frames = [frame for frame, _ in traceback.walk_tb(caught.value.__traceback__)][1:]
+    assert frames
+    assert not any("hush" in repr(frame.f_locals) for frame in frames)
+
+
+def test_no_frame_of_a_failed_from_env_shows_the_secret(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ZIM_SERVER_SECRET", "hush-hush")
+    for app_id, options in {"1" * 5000: {}, "7": {"region": "mars"}}.items():
+        monkeypatch.setenv("ZIM_APP_ID", app_id)
+        with pytest.raises(ConfigError) as caught:
+            ZimClient.from_env(**options)
+        assert not any("hush" in repr(frame.f_locals) for frame, _ in list(traceback.walk_tb(caught.tb))[1:])
 
 
 async def test_attempts_are_logged_at_debug_and_retries_at_warning(

@@ -68,7 +68,7 @@ def test_the_table_holds_nothing_else() -> None:
     assert sorted(RULES) == sorted(code for code, _, _ in ROWS)
 
 
-@pytest.mark.parametrize("code", [-1, 8, 42, 660000000, 10**30])
+@pytest.mark.parametrize("code", [-1, 8, 42, 660000000, 10**18])
 def test_undocumented_codes_are_surfaced_whole_and_not_repeated(code: int) -> None:
     outcome = decode("DeleteConv", Answer(200, b'{"Code": %d, "Message": "odd", "RequestId": "r1"}' % code))
     assert type(outcome) is ApiError

@@ -52,7 +52,8 @@ def test_bad_places_are_refused(region: str, base_url: str, says: str) -> None:
     assert "pass" not in str(caught.value).replace("password", "")
 
 
-def test_the_vendors_hosts_share_a_quota_and_so_do_names_of_loopback() -> None:
-    assert quota_domain(resolve("fra", None)) == quota_domain(resolve(None, None)) == "zego.im"
+def test_all_but_loopback_share_a_quota() -> None:
+    assert quota_domain(resolve("fra", None)) == quota_domain(URL("https://egress.example/"))
     assert quota_domain(URL("http://127.0.0.1:80/")) == quota_domain(URL("http://localhost:80/"))
     assert quota_domain(URL("http://127.0.0.1:80/")) != quota_domain(URL("http://127.0.0.1:81/"))
+    assert quota_domain(URL("http://127.0.0.1:80/")) != quota_domain(resolve(None, None))

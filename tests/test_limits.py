@@ -1,12 +1,16 @@
 import asyncio
 import random
 from collections.abc import Callable
+from statistics import mean
 
 import pytest
 
+from benchmarks.sharing import share_quota
 from tests import virtual_time
-from zim_async import ConfigError, RateLimiter, ZimError
-from zim_async.limits import ActionLimiter, shared_limiter
+from zim_async import ConfigError, InvalidArgumentError, QueueTimeoutError, RateLimiter, ZimError
+from zim_async.counting import COUNTERS, Counting
+from zim_async.limits import INTERACTIVE_IN_A_ROW, ActionLimiter, Priority, check_priority, shared_limiter
+from zim_async.window import PAUSE
 
 
 def most_in_any_second(times: list[float]) -> int:
@@ -14,9 +18,11 @@ def most_in_any_second(times: list[float]) -> int:
     return max(sum(start <= at < start + 1.0 for at in times) for start in times)
 
 
-async def call(limiter: ActionLimiter, trip: Callable[[], float], arrivals: list[float]) -> None:
+async def call(
+    limiter: ActionLimiter, trip: Callable[[], float], arrivals: list[float], priority: Priority = "interactive"
+) -> None:
     """One call over a network: a trip there, an arrival, a trip back."""
-    await limiter.acquire()
+    await limiter.acquire(priority)
     try:
         await asyncio.sleep(trip())
         arrivals.append(asyncio.get_running_loop().time())
@@ -41,12 +47,14 @@ def test_no_jitter_crowds_too_many_arrivals_into_a_second(qps: float, seed: int)
     assert most_in_any_second(arrivals) <= qps
 
 
+@pytest.mark.usefixtures("no_dither")
 def test_a_burst_goes_at_once_and_the_rest_at_the_quotas_pace() -> None:
     arrivals = virtual_time.run(call_many(ActionLimiter(20), 400))
     assert arrivals[19] == arrivals[0]
     assert arrivals[-1] - arrivals[0] == pytest.approx(19.0, abs=0.001)
 
 
+@pytest.mark.usefixtures("no_dither")
 def test_rates_below_one_a_second_space_calls_out() -> None:
     arrivals = virtual_time.run(call_many(ActionLimiter(0.2), 4))
     assert [round(at - arrivals[0], 3) for at in arrivals] == [0, 5, 10, 15]
@@ -67,6 +75,7 @@ def test_calls_go_first_come_first_served() -> None:
     assert virtual_time.run(main()) == list(range(40))
 
 
+@pytest.mark.usefixtures("no_dither")
 def test_a_slow_answer_holds_its_permit_until_a_second_after_it() -> None:
     async def main() -> float:
         limiter, loop = ActionLimiter(1), asyncio.get_running_loop()
@@ -90,9 +99,10 @@ def test_a_refusal_pauses_the_action_for_all_its_callers() -> None:
         limiter.release()
         return loop.time() - start
 
-    assert virtual_time.run(main()) == pytest.approx(1.0)
+    assert virtual_time.run(main()) == pytest.approx(PAUSE)
 
 
+@pytest.mark.usefixtures("no_dither")
 def test_cancelled_waiters_leave_at_once_and_cost_nothing() -> None:
     async def main() -> None:
         limiter, loop = ActionLimiter(2), asyncio.get_running_loop()
@@ -186,6 +196,144 @@ def test_a_lowered_rate_counts_the_permits_in_use() -> None:
     assert most_in_any_second(arrivals[20:]) == 5
 
 
+def test_interactive_calls_go_ahead_but_never_starve_bulk_ones() -> None:
+    async def main() -> list[str]:
+        limiter = ActionLimiter(2)
+        order: list[str] = []
+
+        async def named(priority: Priority) -> None:
+            await limiter.acquire(priority)
+            order.append(priority)
+            limiter.release()
+
+        await asyncio.gather(*(named("bulk") for _ in range(10)), *(named("interactive") for _ in range(30)))
+        return order
+
+    order = virtual_time.run(main())
+    assert order[:2] == ["bulk"] * 2  # they came first, to free permits
+    assert order[2:12] == ["interactive"] * INTERACTIVE_IN_A_ROW + ["bulk"]
+    assert order[12:22] == ["interactive"] * INTERACTIVE_IN_A_ROW + ["bulk"]
+    assert order[-5:] == ["bulk"] * 5
+
+
+def test_an_interactive_call_waits_no_longer_for_ten_thousand_bulk_ones() -> None:
+    dice = random.Random(1)
+
+    async def main() -> list[float]:
+        limiter, loop = ActionLimiter(20), asyncio.get_running_loop()
+        bulk = [asyncio.create_task(call(limiter, lambda: 0.02, [], "bulk")) for _ in range(10_000)]
+        waits = []
+        for _ in range(200):
+            await asyncio.sleep(dice.random())
+            start = loop.time()
+            await limiter.acquire()
+            waits.append(loop.time() - start)
+            limiter.release()
+        for task in bulk:
+            task.cancel()
+        await asyncio.gather(*bulk, return_exceptions=True)
+        return sorted(waits)
+
+    assert virtual_time.run(main())[197] <= 1.2
+
+
+def test_a_call_that_comes_again_goes_to_the_front() -> None:
+    async def main() -> list[int]:
+        limiter, order = ActionLimiter(1), []
+        await call_many(limiter, 1)
+
+        async def numbered(number: int, again: bool) -> None:
+            await limiter.acquire(again=again)
+            order.append(number)
+            limiter.release()
+
+        await asyncio.gather(*(numbered(number, number == 4) for number in range(5)))
+        return order
+
+    assert virtual_time.run(main()) == [4, 0, 1, 2, 3]
+
+
+@pytest.mark.parametrize("trip", [0.0, 0.02, 0.1])
+def test_the_estimated_wait_is_near_the_truth(trip: float) -> None:
+    async def main() -> list[tuple[float, float]]:
+        limiter, loop = ActionLimiter(20), asyncio.get_running_loop()
+        pairs = []
+
+        async def watched() -> None:
+            estimate, start = limiter.estimated_wait("bulk"), loop.time()
+            await limiter.acquire("bulk")
+            pairs.append((estimate, loop.time() - start))
+            await asyncio.sleep(2 * trip)
+            limiter.release()
+
+        await call_many(limiter, 40, lambda: trip)
+        await asyncio.gather(*(watched() for _ in range(500)))
+        return pairs
+
+    for estimate, truth in virtual_time.run(main()):
+        assert estimate == pytest.approx(truth, rel=0.2, abs=0.2)
+
+
+def test_a_wait_likely_to_be_too_long_is_refused_at_once_with_its_estimate() -> None:
+    async def main() -> None:
+        limiter, loop = ActionLimiter(1), asyncio.get_running_loop()
+        waiting = [asyncio.create_task(call_many(limiter, 1)) for _ in range(11)]
+        await asyncio.sleep(0.001)
+        start = loop.time()
+        with pytest.raises(QueueTimeoutError, match="nothing was sent") as caught:
+            await limiter.acquire(max_wait=5)
+        assert loop.time() == start
+        assert caught.value.estimated_wait == pytest.approx(11, rel=0.2)
+        await limiter.acquire(max_wait=13)
+        limiter.release()
+        await asyncio.gather(*waiting)
+
+    virtual_time.run(main())
+
+
+def test_the_live_state_can_be_read() -> None:
+    async def main() -> None:
+        limiter, loop = ActionLimiter(2), asyncio.get_running_loop()
+        assert limiter.last_refusal is None
+        await limiter.acquire()
+        limiter.release(refused=True)
+        assert limiter.last_refusal == pytest.approx(loop.time())
+        assert 1 < limiter.permits < 2
+        assert repr(limiter) == "<ActionLimiter qps=2 permits=1.9 in_flight=0 waiting=0>"
+
+    virtual_time.run(main())
+
+
+def test_an_owner_can_give_its_turns_up() -> None:
+    async def main() -> list[object]:
+        limiter, mine, yours = ActionLimiter(1), object(), object()
+        await call_many(limiter, 1)
+
+        async def one(owner: object) -> None:
+            await limiter.acquire(owner=owner)
+            limiter.release()
+
+        calls = [asyncio.create_task(one(owner)) for owner in (mine, yours, mine)]
+        await asyncio.sleep(0)
+        limiter.give_up(mine, "closed")
+        return await asyncio.gather(*calls, return_exceptions=True)
+
+    results = virtual_time.run(main())
+    assert [str(result) for result in results] == ["closed", "None", "closed"]
+
+
+@pytest.mark.parametrize("trip", [0.001, 0.02])
+@pytest.mark.parametrize("counting", COUNTERS)
+def test_four_uncoordinated_programs_share_a_quota(counting: Counting, trip: float) -> None:
+    outcomes = []
+    for seed in range(4):
+        random.seed(seed)
+        outcomes.append(virtual_time.run(share_quota(counting, clients=4, trip=trip, jitter=trip / 8)))
+    assert mean(outcome.used for outcome in outcomes) >= 0.93
+    assert mean(outcome.refused for outcome in outcomes) <= 0.04
+    assert mean(outcome.largest_to_smallest for outcome in outcomes) <= 2.0
+
+
 def test_the_count_goes_on_when_a_new_loop_takes_over() -> None:
     limiter = ActionLimiter(2)
 
@@ -221,12 +369,20 @@ def test_rates_by_action() -> None:
     limiter = RateLimiter({"DeleteConv": 50})
     assert limiter.of("DeleteConv").qps == 50
     assert limiter.of("ClearPeerMessage").qps == 20
-    limiter.set_qps(7)
-    assert limiter.of("DeleteConv").qps == limiter.of("ClearPeerMessage").qps == 7
-    assert "DeleteConv=<ActionLimiter qps=7 waiting=0 in_flight=0>" in repr(limiter)
+    limiter.qps = {"ClearPeerMessage": 9}
+    assert limiter.qps == {"ClearPeerMessage": 9, "DeleteConv": 50}
+    limiter.qps = 7
+    assert limiter.qps == {"ClearPeerMessage": 7, "DeleteConv": 7}
+    assert "DeleteConv=<ActionLimiter qps=7 permits=7.0 in_flight=0 waiting=0>" in repr(limiter)
 
 
 @pytest.mark.parametrize("qps", [0, -1, float("inf"), float("nan"), True, "20", None, {"DeleteConv": 0}, {"Delete": 1}])
 def test_bad_rates_are_refused(qps: float) -> None:
     with pytest.raises(ConfigError, match="qps"):
         RateLimiter(qps)
+
+
+def test_only_two_priorities_exist() -> None:
+    check_priority("bulk")
+    with pytest.raises(InvalidArgumentError, match="'interactive' or 'bulk', not 'urgent'"):
+        check_priority("urgent")

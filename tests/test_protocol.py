@@ -110,6 +110,7 @@ def test_missing_texts_are_tolerated(body: bytes, message: str, request_id: str)
         b"\xff\xfe\xfa",
         b"[" * 60_000,
         b'{"Code":' + b"9" * 5_000 + b"}",
+        b'{"Code":' + b"9" * 4_000 + b"}",
         b'{"Code":0,"Message":"' + b"x" * MAX_BODY_BYTES + b'"}',
     ],
 )
@@ -151,6 +152,8 @@ def test_server_text_is_escaped_bounded_and_rid_of_signatures() -> None:
     assert SIGNATURE not in shown
     assert "[signature]" in shown
     assert len(str(error)) < 700
+    echo = decode("DeleteConv", Answer(200, f'{{"Code":2,"RequestId":"/?Signature={SIGNATURE}"}}'.encode()))
+    assert SIGNATURE not in str(echo)
     garbage = decode("DeleteConv", Answer(200, f"<a href='?Signature={SIGNATURE}'>".encode()))
     assert SIGNATURE not in str(garbage)
 
@@ -161,6 +164,13 @@ def test_server_text_is_escaped_bounded_and_rid_of_signatures() -> None:
 )
 def test_retry_after(value: str | None, seconds: float | None) -> None:
     assert parse_retry_after(value) == seconds
+
+
+def test_retry_after_by_date_is_counted_by_the_servers_clock() -> None:
+    at, now = "Mon, 08 Mar 2021 07:02:23 GMT", "Mon, 08 Mar 2021 07:02:13 GMT"
+    assert parse_retry_after(at, now) == 10.0
+    assert parse_retry_after(now, at) is None
+    assert parse_retry_after(at) is None
 
 
 @pytest.mark.parametrize(

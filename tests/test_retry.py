@@ -37,7 +37,12 @@ async def timed(policy: RetryPolicy, *errors: BaseException) -> tuple[object, fl
     loop = asyncio.get_running_loop()
     start = loop.time()
     try:
-        return await policy.run(failing(*errors)), round(loop.time() - start, 6)
+        attempt = failing(*errors)
+        try:
+            return await attempt(), 0.0  # the first attempt is the caller's
+        except ZimError as error:
+            first_error = error
+        return await policy.resume(first_error, attempt), round(loop.time() - start, 6)
     except ZimError as error:
         return error, round(loop.time() - start, 6)
 
@@ -127,6 +132,7 @@ def test_each_wait_is_logged_with_its_reason(caplog: pytest.LogCaptureFixture) -
         {"first_backoff": 2, "longest_backoff": 1},
         {"longest_backoff": float("inf")},
         {"first_backoff": float("nan")},
+        {"first_backoff": "1"},
     ],
 )
 def test_bad_policies_are_refused(options: dict[str, float]) -> None:

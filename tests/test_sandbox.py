@@ -7,7 +7,7 @@ from typing import Any
 import aiohttp
 import pytest
 
-from zim_async import ConvType
+from zim_async import ConvType, InvalidArgumentError
 from zim_async.sandbox import Sandbox
 
 PEER_BODY = {"FromUserId": "alice", "ToUserId": "bob"}
@@ -85,6 +85,7 @@ async def test_a_nonce_counts_once(box: Sandbox) -> None:
         ("ClearPeerMessage", PEER_BODY | {"ToUserId": "ü" * 17}, 660000012),
         ("ClearPeerMessage", PEER_BODY | {"ToUserId": "ü" * 16}, 0),
         ("DeleteConv", CONV_BODY, 0),
+        ("DeleteConv", CONV_BODY | {"Note": "x" * 99}, 0),
         ("DeleteConv", CONV_BODY | {"ConvType": 1}, 660000002),
         ("DeleteConv", CONV_BODY | {"ConvType": "0"}, 660000002),
         ("DeleteConv", {"FromUserId": "alice", "ConvId": "bob"}, 660000002),
@@ -111,6 +112,17 @@ async def test_the_21st_in_a_second_is_refused(box: Sandbox) -> None:
     assert box.busiest_second("DeleteConv") == 0
     await asyncio.sleep(1.05)
     assert await post(box, signed(box)) == 0
+
+
+async def test_badly_signed_arrivals_count_as_arrivals(box: Sandbox) -> None:
+    for number in range(3):
+        await post(box, signed(box, f"{number:016x}", secret="wrong"))
+    assert box.busiest_second("ClearPeerMessage") == 3
+
+
+def test_a_fault_for_no_request_is_refused() -> None:
+    with pytest.raises(InvalidArgumentError, match="times"):
+        Sandbox().fail_next(code=1, times=0)
 
 
 async def test_refusing_can_be_switched_off() -> None:

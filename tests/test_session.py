@@ -1,4 +1,5 @@
 import asyncio
+import gc
 import gzip
 import socket
 import tracemalloc
@@ -206,29 +207,90 @@ async def test_a_lent_session_is_used_as_it_is_and_left_open() -> None:
 
     async def note_header(request: web.Request) -> web.Response:
         seen.append(request.headers.get("X-Own"))
-        return web.Response(status=500)
+        response = web.Response(status=500)
+        response.set_cookie("track", "me")
+        return response
 
     async with (
         serving(note_header) as url,
-        aiohttp.ClientSession(headers={"X-Own": "yes"}, raise_for_status=True, auto_decompress=False) as own,
+        aiohttp.ClientSession(
+            headers={"X-Own": "yes"},
+            raise_for_status=True,
+            auto_decompress=False,
+            cookie_jar=aiohttp.CookieJar(unsafe=True),
+        ) as own,
     ):
         async with SessionManager(session=own) as sessions:
             answer = await sessions.post(url, b"", timeout=SECONDS)
         assert isinstance(answer, Answer)
         assert answer.status == 500
         assert not own.closed
+        assert not list(own.cookie_jar)
     assert seen == ["yes"]
 
 
 async def test_a_lent_session_that_is_closed_is_a_clear_error() -> None:
     own = aiohttp.ClientSession()
     await own.close()
-    async with SessionManager(session=own) as sessions:
-        error = await sessions.post(URL("http://127.0.0.1:9/"), b"", timeout=SECONDS)
+    error = await SessionManager(session=own).post(URL("http://127.0.0.1:9/"), b"", timeout=SECONDS)
     assert type(error) is ZimError
-    assert "session is closed" in str(error)
+    assert "lent is closed" in str(error)
 
 
 def test_only_an_aiohttp_session_can_be_lent() -> None:
     with pytest.raises(ConfigError, match="ClientSession"):
         SessionManager(session=object())  # type: ignore[arg-type]
+
+
+async def test_only_calls_on_open_connections_teach_the_floor() -> None:
+    async def wait(_request: web.Request) -> web.Response:
+        await asyncio.sleep(0.03)
+        return web.Response()
+
+    async def floors(sessions: SessionManager, url: URL) -> list[float]:
+        answers = [await sessions.post(url, b"", timeout=SECONDS) for _ in range(22)]
+        return [answer.floor for answer in answers if isinstance(answer, Answer)]
+
+    async with serving(wait) as url, aiohttp.ClientSession() as own:
+        async with SessionManager() as sessions:
+            learned = await floors(sessions, url)
+        async with SessionManager(session=own) as sessions:
+            lent = await floors(sessions, url)
+    assert learned[:20] == [0.0] * 20  # the first one opened the connection
+    assert 0.015 < learned[-1] < 0.03
+    assert lent == [0.0] * 22  # whose connections can't be told apart
+
+
+def test_calls_of_a_closed_loop_are_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    sessions = SessionManager()
+
+    async def hang(*_: object) -> None:
+        await asyncio.Event().wait()
+
+    async def leave_pending() -> asyncio.Task[object]:
+        task: asyncio.Task[object] = asyncio.create_task(sessions.post(URL(), b"", timeout=SECONDS))
+        await asyncio.sleep(0)
+        return task
+
+    async def use_and_close() -> None:
+        async with sessions:
+            pending.clear()
+            gc.collect()
+            assert sessions._in_flight == 0
+
+    monkeypatch.setattr(sessions, "_post", hang)
+    loop = asyncio.new_event_loop()
+    loop.set_exception_handler(lambda *_: None)
+    pending = [loop.run_until_complete(leave_pending())]
+    loop.run_until_complete(sessions._session.close()) if sessions._session else None
+    loop.close()
+    asyncio.run(use_and_close())
+
+
+def test_closing_from_another_loop_than_the_one_in_use_is_told_so() -> None:
+    async def main() -> None:
+        async with SessionManager() as sessions:
+            with pytest.raises(ZimError, match="close it on the event loop"):
+                await asyncio.to_thread(lambda: asyncio.run(sessions.close()))
+
+    asyncio.run(main())

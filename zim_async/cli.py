@@ -36,6 +36,7 @@ Exit codes:
   1  the server refused, or the demo found its state wrong
   2  usage or configuration
   3  no usable answer from the server
+  130  interrupted
 """
 _CREDENTIALS: Final = """
 Credentials come from the environment: ZIM_APP_ID, ZIM_SERVER_SECRET, and ZIM_REGION (auto, sha, hkg,
@@ -48,7 +49,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         result = commands.main(arguments, prog_name="zim-async", standalone_mode=False)
     except click.ClickException as error:
-        error.show()
+        click.echo(f"zim-async: {' '.join(error.format_message().split())} (--help says more)", err=True)
         return error.exit_code
     except (click.Abort, KeyboardInterrupt):
         click.echo("interrupted", err=True)
@@ -78,6 +79,7 @@ _verbose = click.option(
 
 @click.group(epilog=_EXIT_CODES, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, package_name="zim_async")
+@_verbose
 def commands() -> None:
     """Call the ZIM server API at its rate of 20 calls a second for each action.
 
@@ -142,7 +144,7 @@ def _send(action: ClearPeerMessage | DeleteConv) -> int:
             return await zim.send(action)
 
     response = asyncio.run(send())
-    click.echo(f"{response.action} done (request ID {response.request_id}, attempts {response.attempts})")
+    click.echo(f"{response.action} done (request ID {ascii(response.request_id)[1:-1]}, attempts {response.attempts})")
     return DONE
 
 

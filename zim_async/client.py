@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import math
 import os
 import secrets
-from dataclasses import dataclass
-from typing import Any, Self
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final, Self, TypedDict, Unpack
 
 import aiohttp
 
@@ -27,7 +29,7 @@ from .errors import (
     TransportError,
     ZimError,
 )
-from .limits import Rate, RateLimiter, shared_limiter
+from .limits import ActionLimiter, Priority, Rate, RateLimiter, check_priority, shared_limiter
 from .protocol import Credentials, Response
 from .retry import RetryPolicy
 from .session import SessionManager
@@ -35,13 +37,29 @@ from .session import SessionManager
 log = logging.getLogger("zim_async")
 
 
+class CallOptions(TypedDict, total=False):
+    """What each call may set for itself; see ``ZimClient.send``."""
+
+    priority: Priority
+    deadline: float | None
+    max_wait: float | None
+    retry: RetryPolicy | None
+
+
+_NO_DEADLINE: Final = contextlib.nullcontext()
+
+
 @dataclass(slots=True, eq=False)
 class _Call:
     """One call on its way through queue, attempts and waits."""
 
     action: Action
+    limiter: ActionLimiter
+    priority: Priority
+    loop: asyncio.AbstractEventLoop = field(default_factory=asyncio.get_running_loop)
     attempts: int = 0
     sending: bool = False
+    skew: float | None = None  # server minus local clock in seconds, when that is why the last attempt was refused
     last_error: ZimError | None = None
 
 
@@ -51,9 +69,10 @@ class ZimClient:
     ``region`` (or ``base_url``) says where to; ``qps`` is the quota of calls a second, one number or one
     for each action name, shared by all clients of an application in this process; the latest to state it
     sets it. ``timeout`` bounds one attempt, ``deadline`` the queue, attempts and waits together, in
-    seconds. ``limiter`` replaces the shared limiter; ``sessions`` is a ``SessionManager`` to share,
-    ``session`` an aiohttp session to borrow: neither is closed here. Use it as ``async with``, or call
-    ``close()``. Building one needs no running loop. Raises ``ConfigError``.
+    seconds; ``max_wait`` the wait in the queue that a call may expect. ``limiter`` replaces the shared
+    limiter; ``sessions`` is a ``SessionManager`` to share, ``session`` an aiohttp session to borrow: neither
+    is closed here. Use it as ``async with``, or call ``close()``. Building one needs no running loop.
+    Raises ``ConfigError``.
     """
 
     def __init__(
@@ -66,25 +85,30 @@ class ZimClient:
         qps: Rate | None = None,
         timeout: float = 10.0,
         deadline: float | None = None,
+        max_wait: float | None = None,
         retry: RetryPolicy | None = None,
         limiter: RateLimiter | None = None,
         sessions: SessionManager | None = None,
         session: aiohttp.ClientSession | None = None,
     ) -> None:
-        self._credentials = Credentials(app_id, server_secret)
+        try:
+            self._credentials = Credentials(app_id, server_secret)
+        finally:
+            del server_secret  # error trackers show the locals of a failed frame
         self._url = resolve(region, base_url)
-        if not _is_duration(timeout):
-            raise ConfigError(f"timeout must be a number of seconds above 0, not {timeout!r}")
-        if deadline is not None and not _is_duration(deadline):
-            raise ConfigError(f"deadline must be None or a number of seconds above 0, not {deadline!r}")
+        for name, seconds in {"timeout": timeout, "deadline": deadline, "max_wait": max_wait}.items():
+            if not (_is_duration(seconds) or (seconds is None and name != "timeout")):
+                raise ConfigError(f"{name} must be a number of seconds above 0, not {seconds!r}")
         if sessions is not None and session is not None:
             raise ConfigError("give sessions or session, not both")
-        self._timeout = aiohttp.ClientTimeout(total=timeout)
+        # aiohttp would round time-outs above 5 s up to whole seconds.
+        self._timeout = aiohttp.ClientTimeout(total=timeout, ceil_threshold=math.inf)
         self._deadline = deadline
+        self._max_wait = max_wait
         self._retry = retry or RetryPolicy()
         self._limiter = limiter or shared_limiter(quota_domain(self._url), app_id)
         if qps is not None:
-            self._limiter.set_qps(qps)
+            self._limiter.qps = qps
         self._owns_sessions = sessions is None
         self._sessions = sessions or SessionManager(session=session)
         self._clock = ServerClock()
@@ -96,19 +120,20 @@ class ZimClient:
 
         ``options`` are those of the class, and go before the environment. Raises ``ConfigError``.
         """
-        app_id = os.environ.get("ZIM_APP_ID", "")
-        secret = os.environ.get("ZIM_SERVER_SECRET", "")
-        missing = [name for name, value in (("ZIM_APP_ID", app_id), ("ZIM_SERVER_SECRET", secret)) if not value]
+        missing = [name for name in ("ZIM_APP_ID", "ZIM_SERVER_SECRET") if not os.environ.get(name)]
         if missing:
             raise ConfigError(f"set {' and '.join(missing)} in the environment")
-        if not (app_id.isascii() and app_id.isdigit()):
+        app_id = os.environ["ZIM_APP_ID"]
+        if not (app_id.isascii() and app_id.isdigit() and len(app_id) <= 10):
             raise ConfigError("ZIM_APP_ID must be a whole number, the AppId shown in the vendor's console")
-        if not options.keys() & {"region", "base_url"}:
+        if options.get("region") is None and options.get("base_url") is None:
             options["region"] = os.environ.get("ZIM_REGION") or None
             options["base_url"] = os.environ.get("ZIM_BASE_URL") or None
-        return cls(int(app_id), secret, **options)
+        return cls(int(app_id), os.environ["ZIM_SERVER_SECRET"], **options)
 
     def __repr__(self) -> str:
+        if not hasattr(self, "_closed"):
+            return "<ZimClient, not configured>"
         return f"<ZimClient app_id={self._credentials.app_id} host={self._url.host} {self._limiter!r}>"
 
     async def __aenter__(self) -> Self:
@@ -119,126 +144,175 @@ class ZimClient:
         await self.close()
 
     async def close(self) -> None:
-        """Refuse new calls; on a session of its own, wait for those in flight and close it. Idempotent."""
+        """Refuse new calls and give up those in the queue; close sessions of its own after the calls in flight."""
         self._closed = True
+        self._limiter.give_up(self, "the client was closed while the call waited its turn; this attempt was not sent")
         if self._owns_sessions:
             await self._sessions.close()
 
     @property
     def limiter(self) -> RateLimiter:
-        """The limiter in use: its live state, and ``set_qps``."""
+        """The limiter in use, for its live state: ``limiter.of("DeleteConv")``."""
         return self._limiter
 
+    @property
+    def qps(self) -> Mapping[str, float]:
+        """Calls a second by action name; set it, while running too, to a number or to a mapping of those to change."""
+        return self._limiter.qps
+
+    @qps.setter
+    def qps(self, qps: Rate) -> None:
+        self._limiter.qps = qps
+
     async def clear_peer_message(
-        self,
-        *,
-        from_user_id: str,
-        to_user_id: str,
-        deadline: float | None = None,
-        retry: RetryPolicy | None = None,
+        self, *, from_user_id: str, to_user_id: str, **options: Unpack[CallOptions]
     ) -> Response:
-        """Remove every message between two users from the view of ``from_user_id``; see ``send``."""
-        return await self.send(ClearPeerMessage(from_user_id, to_user_id), deadline=deadline, retry=retry)
+        """Remove every message between two users from the view of ``from_user_id``; options as for ``send``."""
+        return await self.send(ClearPeerMessage(from_user_id, to_user_id), **options)
 
     async def delete_conv(
-        self,
-        *,
-        from_user_id: str,
-        conv_id: str,
-        conv_type: ConvType,
-        deadline: float | None = None,
-        retry: RetryPolicy | None = None,
+        self, *, from_user_id: str, conv_id: str, conv_type: ConvType, **options: Unpack[CallOptions]
     ) -> Response:
-        """Remove a conversation from the list of ``from_user_id``; see ``send``."""
-        return await self.send(DeleteConv(from_user_id, conv_id, conv_type), deadline=deadline, retry=retry)
+        """Remove a conversation from the list of ``from_user_id``; options as for ``send``."""
+        return await self.send(DeleteConv(from_user_id, conv_id, conv_type), **options)
 
     async def send(
         self,
         action: Action,
         *,
+        priority: Priority = "interactive",
         deadline: float | None = None,
+        max_wait: float | None = None,
         retry: RetryPolicy | None = None,
     ) -> Response:
         """Send an action when its turn comes, again where that may help, and return the server's answer.
 
-        ``deadline`` (seconds) and ``retry`` override the client's. Raises ``ApiError`` and its kin for what
-        the server refused, ``TransportError`` or ``ProtocolError`` for no usable answer, and
-        ``QueueTimeoutError`` when the deadline passed in the queue.
+        Calls of ``priority`` "bulk" let "interactive" ones go first. ``deadline``, ``max_wait`` (seconds) and
+        ``retry`` override the client's. Raises ``ApiError`` and its kin for what the server refused,
+        ``TransportError`` or ``ProtocolError`` for no usable answer, ``QueueTimeoutError`` when the deadline
+        passed in the queue, or at once when the wait there is likely to be longer than ``max_wait``.
         """
-        if not isinstance(action, Action):
-            raise InvalidArgumentError(f"send takes a ClearPeerMessage or DeleteConv, not {type(action).__name__}")
-        if deadline is None:
-            deadline = self._deadline
-        elif not _is_duration(deadline):
-            raise InvalidArgumentError(f"deadline must be a number of seconds above 0, not {deadline!r}")
-        self._check_open()
-        call = _Call(action)
-        policy = retry or self._retry
-        if deadline is None:
-            return await policy.run(lambda: self._attempt(call))
+        self._check(action, priority, deadline, max_wait)
+        deadline = deadline or self._deadline
+        limiter = self._limiter.of(action.name)
+        call: _Call | None = None
         try:
-            async with asyncio.timeout(deadline):
-                return await policy.run(lambda: self._attempt(call))
+            async with _NO_DEADLINE if deadline is None else asyncio.timeout(deadline):
+                # Waited for right here, and before anything else is made: hundreds of thousands may wait.
+                turn = limiter.join(priority, max_wait or self._max_wait, owner=self)
+                if turn is not None:
+                    try:
+                        await turn
+                    except (asyncio.CancelledError, ZimError):
+                        limiter.leave(turn, priority)
+                        raise
+                call = _Call(action, limiter, priority)
+                outcome = await self._exchange(call)
+                if isinstance(outcome, Response):
+                    return outcome
+                return await self._recover(call, outcome, retry or self._retry)
         except TimeoutError:
             pass
         # Out here nothing is chained to it: the cancelled attempt's frames hold the signed URL.
-        raise _deadline_error(call, deadline)
+        raise _deadline_error(call or _Call(action, limiter, priority), deadline)
 
-    async def _attempt(self, call: _Call) -> Response:
-        outcome, skew = await self._exchange(call)
-        if skew is not None:  # the clock is learned: the same call, signed anew, at once
-            outcome, _ = await self._exchange(call)
-            if isinstance(outcome, ApiError) and _is_clock_refusal(outcome):
-                outcome = _clock_skew_error(outcome, skew)
+    def _check(self, action: Action, priority: Priority, *durations: float | None) -> None:
+        if not isinstance(action, Action):
+            raise InvalidArgumentError(f"send takes a ClearPeerMessage or DeleteConv, not {type(action).__name__}")
+        check_priority(priority)
+        for seconds in durations:
+            if seconds is not None and not _is_duration(seconds):
+                raise InvalidArgumentError(f"deadline and max_wait must be seconds above 0, not {seconds!r}")
+        self._check_open()
+
+    async def _recover(self, call: _Call, error: ZimError, policy: RetryPolicy) -> Response:
+        """Go on after a first attempt that failed: sign anew, or send again."""
+
+        async def attempt() -> Response:
+            await call.limiter.acquire(call.priority, owner=self, again=True)
+            return _response_or_raise(await self._fix_clock(call, await self._exchange(call)))
+
+        outcome = await self._fix_clock(call, error)
         if isinstance(outcome, Response):
             return outcome
-        outcome.action, outcome.attempts = call.action.name, call.attempts
-        call.last_error = outcome
-        raise outcome
+        try:
+            return await policy.resume(outcome, attempt)
+        except ZimError as error:
+            if type(error) is not ZimError:
+                raise
+        # Closed in between, which says nothing about what the server did: the last failure does.
+        raise call.last_error or outcome
 
-    async def _exchange(self, call: _Call) -> tuple[Response | ZimError, float | None]:
-        """Take a slot, then sign, post and decode; return the outcome and the clock difference it brought to light."""
-        limiter = self._limiter.of(call.action.name)
-        await limiter.acquire()
+    async def _fix_clock(self, call: _Call, outcome: Response | ZimError) -> Response | ZimError:
+        """Sign anew, at once, what was refused for a clock that is learned by now."""
+        if (skew := call.skew) is None:
+            return outcome
+        await call.limiter.acquire(call.priority, owner=self, again=True)
+        outcome = await self._exchange(call)
+        if isinstance(outcome, ApiError) and _is_clock_refusal(outcome):
+            outcome = _clock_skew_error(outcome, skew)
+            outcome.action, outcome.attempts = call.action.name, call.attempts
+        return outcome
+
+    async def _exchange(self, call: _Call) -> Response | ZimError:
+        """Sign, post and decode, now that the limiter let the call go; return what came of it."""
+        if self._closed:
+            call.limiter.give_back()
+            return ZimError("the client was closed before this attempt was sent")
         call.attempts += 1
         call.sending = True
-        outcome: Response | ZimError | None = None
         try:
-            outcome, skew = await self._post(call)
-        finally:
-            limiter.release(refused=isinstance(outcome, RateLimitedError))
-        call.sending = False  # but not when cancelled: then the server may have acted
-        log.debug("%s, attempt %d: %r", call.action.name, call.attempts, outcome)
-        return outcome, skew
+            outcome, floor = await self._post(call)
+        except BaseException as error:
+            if not call.loop.is_closed():  # else thrown away with its loop, which the limiter accounts for
+                call.limiter.release()
+            if isinstance(error, asyncio.CancelledError):
+                error.__traceback__ = None  # its frames hold the signed URL
+            raise
+        call.sending = False
+        call.limiter.release(floor=floor, refused=isinstance(outcome, RateLimitedError))
+        if isinstance(outcome, ZimError):
+            outcome.action, outcome.attempts = call.action.name, call.attempts
+            if type(outcome) is not ZimError:
+                call.last_error = outcome
+            log.debug("attempt %d: %s", call.attempts, outcome)
+        else:
+            log.debug("%s done, attempt %d, request ID %.100r", outcome.action, call.attempts, outcome.request_id)
+        return outcome
 
-    async def _post(self, call: _Call) -> tuple[Response | ZimError, float | None]:
-        if self._closed:
-            return ZimError("the client was closed while the call waited its turn; nothing was sent"), None
+    async def _post(self, call: _Call) -> tuple[Response | ZimError, float]:
+        """Return the outcome and the floor of the round trip."""
         timestamp = self._clock.now()
         query = protocol.signed_query(self._credentials, call.action, secrets.token_hex(8), timestamp)
         answer = await self._sessions.post(
             self._url.with_query(query), protocol.encode(call.action), timeout=self._timeout
         )
         if isinstance(answer, ZimError):
-            return answer, None
+            return answer, 0.0
         outcome = protocol.decode(call.action.name, answer, call.attempts)
-        return outcome, self._learn_clock(outcome, answer.date, timestamp)
+        call.skew = self._learn_clock(outcome, answer.date, timestamp)
+        return outcome, answer.floor
 
     def _learn_clock(self, outcome: object, date: str | None, timestamp: int) -> float | None:
-        """Return how many seconds the server's clock is ahead of a signature that it refused, if by minutes."""
+        """Return server minus local clock in seconds if that, by minutes, is why a signature was refused."""
         refused = _is_clock_refusal(outcome)
         if not refused and not self._clock.offset:
             return None
         server_time = protocol.parse_date(date)
         if server_time is None:
             return None
-        self._clock.learn(server_time)
-        difference = server_time - timestamp
-        return difference if refused and abs(difference) >= MIN_DIFFERENCE else None
+        difference = self._clock.learn(server_time)
+        return difference if refused and abs(server_time - timestamp) >= MIN_DIFFERENCE else None
 
     def _check_open(self) -> None:
         if self._closed:
             raise ZimError("the client is closed; make a new one, or close it later")
+
+
+def _response_or_raise(outcome: Response | ZimError) -> Response:
+    if isinstance(outcome, ZimError):
+        raise outcome
+    return outcome
 
 
 def _is_clock_refusal(outcome: object) -> bool:
@@ -257,18 +331,17 @@ def _clock_skew_error(error: ApiError, difference: float) -> ClockSkewError:
     )
 
 
-def _deadline_error(call: _Call, deadline: float) -> ZimError:
-    name = call.action.name
+def _deadline_error(call: _Call, deadline: float | None) -> ZimError:
     error: ZimError
     if call.sending:
         error = TransportError(
-            f"no answer within the deadline of {deadline:g} s; the server may have acted. Repeating is safe"
+            f"no answer within the deadline of {deadline} s; the server may have acted. Repeating is safe"
         )
     elif call.last_error is not None:
         return call.last_error
     else:
-        error = QueueTimeoutError(f"still in the queue at the deadline of {deadline:g} s; nothing was sent")
-    error.action, error.attempts = name, call.attempts
+        error = QueueTimeoutError(f"still in the queue at the deadline of {deadline} s; nothing was sent")
+    error.action, error.attempts = call.action.name, call.attempts
     return error
 
 

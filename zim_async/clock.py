@@ -19,7 +19,8 @@ class ServerClock:
         """Return the server's time in whole Unix seconds."""
         return int(time.time() + self.offset)
 
-    def learn(self, server_time: float) -> None:
-        """Take the offset from an answer's date; less than a minute counts as none."""
+    def learn(self, server_time: float) -> float:
+        """Take the offset from an answer's date, less than a minute counting as none; return the whole difference."""
         difference = server_time - time.time()
         self.offset = difference if abs(difference) >= MIN_DIFFERENCE else 0.0
+        return difference

@@ -39,11 +39,8 @@ def resolve(region: Region | str | None, base_url: str | None) -> URL:
 
 
 def quota_domain(url: URL) -> str:
-    """Return the name of the server side whose quota a URL draws on: the vendor's hosts all share one."""
-    host = url.host or ""
-    if host.endswith(".zego.im"):
-        return "zego.im"
-    return f"{'loopback' if _is_loopback(host) else host}:{url.port}"
+    """Return the name of the side whose quota a URL draws on: every host but a loopback one leads to the vendor."""
+    return f"loopback:{url.port}" if _is_loopback(url.host or "") else "vendor"
 
 
 def _checked(base_url: str) -> URL:

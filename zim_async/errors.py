@@ -48,7 +48,15 @@ class InvalidArgumentError(ZimError, ValueError):
 
 
 class QueueTimeoutError(ZimError):
-    """The call was given up while it waited its turn; nothing was sent."""
+    """The call was given up before its turn came; nothing was sent.
+
+    ``estimated_wait`` is the wait in seconds that was to be expected: what a web handler answers as
+    503 with Retry-After.
+    """
+
+    def __init__(self, text: str, *, estimated_wait: float = 0.0, action: str | None = None) -> None:
+        super().__init__(text, action=action)
+        self.estimated_wait = estimated_wait
 
 
 class TransportError(ZimError):

@@ -2,89 +2,88 @@
 
 Theory of operation. Each action of an application has three parts, with one job each:
 
-- a queue: first come, first served; only its head goes on to the other two, so that a million
-  waiting calls cost a million queue entries and nothing more;
-- a token bucket (aiolimiter) of ``qps`` tokens a second: the mean;
-- a window of ``qps`` permits: the hard bound. A bucket alone lets a full bucket plus a second's
-  refill through in one second. A permit comes back one second after the *answer*: the arrival at the
-  server lies between sending and answer, so whatever the network does to either way, the arrival
-  that takes a permit over comes at least a second after the arrival that had it before.
+- a queue: first come, first served, interactive calls ahead of bulk ones; only its head goes on to the
+  other two, so that a million waiting calls cost a million queue entries and nothing more;
+- a token bucket (aiolimiter) of ``qps`` tokens a second: the mean, whatever the window has learned;
+- a window of ``qps`` permits (see ``window``): the hard bound. A bucket alone lets a full bucket plus a
+  second's refill through in one second. A permit comes back one second after the call's *answer*: the
+  arrival at the server lies between sending and answer, so whatever the network does to either way, the
+  arrival that takes a permit over comes at least a second after the arrival that had it before. What
+  every round trip takes at least (see ``roundtrip``) can be taken off that wait without breaking this.
+
+A call given up without an answer counts until a second after it was given up.
 """
 
 from __future__ import annotations
 
 import asyncio
-import heapq
 import math
-from collections import OrderedDict
+from collections import deque
 from collections.abc import Mapping
-from typing import Final, TypeAlias
+from typing import Final, Literal, TypeAlias, get_args
 
 from aiolimiter import AsyncLimiter
 
 from .actions import ACTIONS
-from .errors import ConfigError, ZimError
+from .errors import ConfigError, InvalidArgumentError, QueueTimeoutError, ZimError
+from .window import Window
 
 DEFAULT_QPS: Final = 20.0
-# The window counts by the second, so a refusal says that a second is full: by then it is over.
-REFUSAL_PAUSE: Final = 1.0
+# While both wait, every so many interactive calls let one bulk call by.
+INTERACTIVE_IN_A_ROW: Final = 9
 
 Rate: TypeAlias = float | Mapping[str, float]
+Priority: TypeAlias = Literal["interactive", "bulk"]
 
 
-class Window:
-    """The hard bound: at most ``size`` permits in use, each until ``period`` seconds after its call ended.
+class Turn(asyncio.Future[None]):
+    """A place in the queue, to be awaited; ``owner`` is whoever may give it up for its waiter."""
 
-    Times are those of any one monotonic clock. Below one call a second there is one permit, and the
-    period is longer instead.
-    """
+    __slots__ = ("owner",)
 
-    def __init__(self, qps: float) -> None:
-        self.resize(qps)
-        self.in_flight = 0
-        self.not_before = -math.inf
-        self._returning: list[float] = []  # a heap of the times at which permits come back
+    def __init__(self, owner: object, loop: asyncio.AbstractEventLoop) -> None:
+        super().__init__(loop=loop)
+        self.owner = owner
 
-    def resize(self, qps: float) -> None:
-        """Change the rate; permits in use stay in use."""
-        self.size = max(1, math.floor(qps))
-        self.period = max(1.0, 1.0 / qps)
 
-    def opens_at(self, now: float) -> float:
-        """Return when the next permit can be taken: not after ``now`` means at once, ``inf`` after an answer."""
-        while self._returning and self._returning[0] <= now:
-            heapq.heappop(self._returning)
-        excess = self.in_flight + len(self._returning) - self.size
-        if excess < 0:
-            return self.not_before
-        if excess >= len(self._returning):
-            return math.inf
-        return max(self.not_before, heapq.nsmallest(excess + 1, self._returning)[-1])
+class Queue:
+    """Turns waiting at one priority. One that was given up may linger until a sweep, but is never met."""
 
-    def take(self) -> None:
-        """Take a permit; the caller has seen that the window is open."""
-        self.in_flight += 1
+    def __init__(self) -> None:
+        self._turns: deque[Turn] = deque()
+        self._left = 0
 
-    def end(self, now: float) -> None:
-        """Note that a call ended, in whatever way: its permit comes back one period from ``now``."""
-        self.in_flight -= 1
-        heapq.heappush(self._returning, now + self.period)
+    def __len__(self) -> int:
+        return len(self._turns) - self._left
 
-    def give_back(self) -> None:
-        """Return a permit at once whose call was never sent."""
-        self.in_flight -= 1
+    def join(self, turn: Turn, *, in_front: bool) -> None:
+        """Append a turn, or put that of a call which has waited before in front."""
+        if in_front:
+            self._turns.appendleft(turn)
+        else:
+            self._turns.append(turn)
 
-    def pause(self, until: float) -> None:
-        """Hand out nothing before ``until``; a pause only ever moves later."""
-        self.not_before = max(self.not_before, until)
+    def leave(self) -> None:
+        """Note that one of the turns was given up; sweeping only when half were keeps this cheap."""
+        self._left += 1
+        if 2 * self._left > len(self._turns):
+            self._turns = deque(turn for turn in self._turns if not turn.done())
+            self._left = 0
 
-    def carry_over(self, now: float) -> None:
-        """Take what is known to a new event loop, whose calls in flight ended with the old one."""
-        latest = now + self.period
-        self._returning = [min(at, latest) for at in self._returning] + [latest] * self.in_flight
-        heapq.heapify(self._returning)
-        self.in_flight = 0
-        self.not_before = min(self.not_before, now + REFUSAL_PAUSE)
+    def give_up(self, owner: object, reason: str) -> None:
+        """Fail the turns of an owner."""
+        for turn in self._turns:
+            if turn.owner is owner and not turn.done():
+                turn.set_exception(ZimError(reason))
+
+    def pop(self) -> Turn | None:
+        """Remove and return the first turn still waited for."""
+        while self._turns:
+            turn = self._turns.popleft()
+            if not turn.done():
+                return turn
+            self._left -= 1
+        return None
 
 
 class ActionLimiter:
@@ -94,14 +93,17 @@ class ActionLimiter:
         self._qps = qps
         self._window = Window(qps)
         self._bucket = _bucket(qps)
-        # An ordered dict, because a waiter may leave from anywhere at the cost of one look-up.
-        self._queue: OrderedDict[asyncio.Future[None], None] = OrderedDict()
+        self._queues: dict[Priority, Queue] = {"interactive": Queue(), "bulk": Queue()}
+        self._passed_by = 0  # interactive calls let through since the last bulk call, while bulk calls wait
         self._server: asyncio.Task[None] | None = None
         self._change: asyncio.Future[None] | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
 
     def __repr__(self) -> str:
-        return f"<ActionLimiter qps={self.qps:g} waiting={self.waiting} in_flight={self.in_flight}>"
+        return (
+            f"<ActionLimiter qps={self.qps:g} permits={self.permits:.1f} in_flight={self.in_flight}"
+            f" waiting={self.waiting}>"
+        )
 
     @property
     def qps(self) -> float:
@@ -121,56 +123,115 @@ class ActionLimiter:
     @property
     def waiting(self) -> int:
         """Calls in the queue."""
-        return len(self._queue)
+        return sum(map(len, self._queues.values()))
 
     @property
     def in_flight(self) -> int:
         """Calls let through whose end isn't known yet."""
         return self._window.in_flight
 
-    async def acquire(self) -> None:
-        """Wait for this call's turn; each return must be followed by one ``release``."""
+    @property
+    def permits(self) -> float:
+        """Calls that may be under way in any one second: ``qps``, or fewer after refusals."""
+        return self._window.permits
+
+    @property
+    def last_refusal(self) -> float | None:
+        """When the server last refused a call for its rate, by the event loop's clock; None if never."""
+        return None if self._window.last_refusal == -math.inf else self._window.last_refusal
+
+    def estimated_wait(self, priority: Priority = "interactive") -> float:
+        """Return the seconds that a call joining now is likely to wait; needs the running loop's clock."""
+        ahead = len(self._queues["interactive"])
+        if priority == "interactive":
+            ahead += min(ahead // INTERACTIVE_IN_A_ROW, len(self._queues["bulk"]))
+        else:
+            ahead += len(self._queues["bulk"])
+        return self._window.wait(ahead, asyncio.get_running_loop().time())
+
+    async def acquire(
+        self,
+        priority: Priority = "interactive",
+        max_wait: float | None = None,
+        *,
+        owner: object = None,
+        again: bool = False,
+    ) -> None:
+        """Wait for this call's turn as ``join`` says; each return is to be followed by one ``release``."""
+        turn = self.join(priority, max_wait, owner=owner, again=again)
+        if turn is not None:
+            try:
+                await turn
+            except (asyncio.CancelledError, ZimError):
+                self.leave(turn, priority)
+                raise
+
+    def give_up(self, owner: object, reason: str) -> None:
+        """Fail the waiting turns of an owner with a ``ZimError``."""
+        for queue in self._queues.values():
+            queue.give_up(owner, reason)
+
+    def join(
+        self, priority: Priority, max_wait: float | None = None, *, owner: object = None, again: bool = False
+    ) -> Turn | None:
+        """Take a permit and return None if one is free, else a turn to await; if that raises, ``leave`` with it.
+
+        These are the halves of ``acquire``, for callers who save memory by waiting in a frame of their own.
+        ``again`` is for a call that has waited before: it goes to the front. Raises ``QueueTimeoutError``
+        when the wait is likely to be longer than ``max_wait`` seconds.
+        """
         loop = asyncio.get_running_loop()
         if self._loop is not loop:
             self._move_to(loop)
-        if not self._queue and self._window.opens_at(loop.time()) <= loop.time() and self._bucket.has_capacity():
-            await self._bucket.acquire()  # has capacity, so this doesn't suspend
-            self._window.take()
-            return
-        turn = loop.create_future()
-        self._queue[turn] = None
+        queue = self._queues[priority]
+        now = loop.time()
+        if not self.waiting and self._window.opens_at(now) <= now and self._bucket.has_capacity():
+            _take_token(self._bucket)
+            self._window.take(now)
+            return None
+        if max_wait is not None and (wait := self.estimated_wait(priority)) > max_wait:
+            raise QueueTimeoutError(
+                f"the wait in the queue would be some {wait:.1f} s, more than max_wait={max_wait:g};"
+                " nothing was sent. Try again after that time",
+                estimated_wait=wait,
+            )
+        turn = Turn(owner, loop)
+        queue.join(turn, in_front=again)
         self._serve_queue()
-        try:
-            await turn
-        except asyncio.CancelledError:
-            self._leave(turn)
-            raise
+        return turn
 
-    def release(self, *, refused: bool = False) -> None:
-        """Note that a call ended; one the server ``refused`` for its rate pauses the whole action."""
-        now = asyncio.get_running_loop().time()
-        self._window.end(now)
-        if refused:
-            self._window.pause(now + REFUSAL_PAUSE)
+    def leave(self, turn: Turn, priority: Priority) -> None:
+        """Leave with a turn that was cancelled, or given up by its owner, while it was awaited."""
+        if turn.cancelled() or turn.exception() is not None:
+            self._queues[priority].leave()
+            if not self.waiting:
+                self._stop_serving()
+        else:  # let through in the same moment, and never sent
+            self.give_back()
+
+    def release(self, *, floor: float = 0.0, refused: bool = False) -> None:
+        """Note that a call ended, ``refused`` for its rate or not; ``floor`` is what its round trip took at least."""
+        if self._loop is not None:
+            self._window.end(self._loop.time(), floor, refused=refused)
+        self._signal_change()
+
+    def give_back(self) -> None:
+        """Return the permit of a call that was let through but never sent."""
+        self._window.give_back()
         self._signal_change()
 
     async def _serve(self) -> None:
         """Let the heads of the queue through, one after another, until nobody waits."""
-        while self._queue:
-            await self._bucket.acquire()
-            await self._window_open()
-            self._let_through()
-
-    def _let_through(self) -> None:
-        while self._queue:
-            turn, _ = self._queue.popitem(last=False)
-            if not turn.cancelled():  # cancelled in this very moment, and about to leave
-                self._window.take()
-                turn.set_result(None)
-                return
-
-    async def _window_open(self) -> None:
         loop = asyncio.get_running_loop()
+        while self.waiting:
+            await self._bucket.acquire()
+            await self._window_open(loop)
+            turn = self._next_turn()
+            if turn is not None:
+                self._window.take(loop.time())
+                turn.set_result(None)
+
+    async def _window_open(self, loop: asyncio.AbstractEventLoop) -> None:
         while (opens_at := self._window.opens_at(loop.time())) > loop.time():
             self._change = loop.create_future()
             timer = loop.call_at(opens_at, self._signal_change) if opens_at < math.inf else None
@@ -180,9 +241,20 @@ class ActionLimiter:
                 if timer is not None:
                     timer.cancel()
 
+    def _next_turn(self) -> Turn | None:
+        interactive, bulk = self._queues["interactive"], self._queues["bulk"]
+        if not bulk:
+            self._passed_by = 0
+        elif self._passed_by >= INTERACTIVE_IN_A_ROW or not interactive:
+            self._passed_by = 0
+            return bulk.pop()
+        else:
+            self._passed_by += 1
+        return interactive.pop()
+
     def _serve_queue(self) -> None:
-        if self._queue and (self._server is None or self._server.done()):
-            self._server = asyncio.get_running_loop().create_task(self._serve())
+        if self.waiting and self._loop is not None and (self._server is None or self._server.done()):
+            self._server = self._loop.create_task(self._serve())
 
     def _stop_serving(self) -> None:
         if self._server is not None:
@@ -193,34 +265,26 @@ class ActionLimiter:
         if self._change is not None and not self._change.done():
             self._change.set_result(None)
 
-    def _leave(self, turn: asyncio.Future[None]) -> None:
-        if not turn.cancelled():  # let through in the same moment, and never sent
-            self._window.give_back()
-            self._signal_change()
-            return
-        self._queue.pop(turn, None)
-        if not self._queue:
-            self._stop_serving()
-
     def _move_to(self, loop: asyncio.AbstractEventLoop) -> None:
         if self._loop is not None:
             if not self._loop.is_closed():
                 raise ZimError("this application's quota is in use on another event loop; send from one loop only")
             self._window.carry_over(loop.time())
             self._bucket = _bucket(self._qps)
-            self._queue.clear()
+            self._queues = {"interactive": Queue(), "bulk": Queue()}
         self._loop, self._server, self._change = loop, None, None
 
 
 class RateLimiter:
-    """The quota of one application: an ``ActionLimiter`` for each action, made on first use.
+    """The quota of one application: an ``ActionLimiter`` for each action.
 
     ``qps`` is one number for every action, or a mapping by action name; unnamed ones have 20.
     Raises ``ConfigError`` for a rate that isn't a finite number above 0.
     """
 
     def __init__(self, qps: Rate = DEFAULT_QPS) -> None:
-        self._limiters = {name: ActionLimiter(rate) for name, rate in _rates(qps).items()}
+        self._limiters = {name: ActionLimiter(DEFAULT_QPS) for name in ACTIONS}
+        self.qps = qps
 
     def __repr__(self) -> str:
         return f"RateLimiter({', '.join(f'{name}={limiter!r}' for name, limiter in self._limiters.items())})"
@@ -229,10 +293,26 @@ class RateLimiter:
         """Return the limiter of an action by its name."""
         return self._limiters[action]
 
-    def set_qps(self, qps: Rate) -> None:
-        """Change the rates, while running too."""
-        for name, rate in _rates(qps).items():
-            self._limiters[name].qps = rate
+    def give_up(self, owner: object, reason: str) -> None:
+        """Fail the waiting turns of an owner with a ``ZimError``."""
+        for limiter in self._limiters.values():
+            limiter.give_up(owner, reason)
+
+    @property
+    def qps(self) -> Mapping[str, float]:
+        """Calls a second by action; set it, while running too, to a number or to a mapping of those to change."""
+        return {name: limiter.qps for name, limiter in self._limiters.items()}
+
+    @qps.setter
+    def qps(self, qps: Rate) -> None:
+        rates = qps if isinstance(qps, Mapping) else dict.fromkeys(ACTIONS, qps)
+        for name, rate in rates.items():
+            if name not in ACTIONS:
+                raise ConfigError(f"qps names an unknown action, {name!r}; there are {', '.join(ACTIONS)}")
+            if isinstance(rate, bool) or not isinstance(rate, int | float) or not 0 < rate < math.inf:
+                raise ConfigError(f"qps must be a finite number of calls a second above 0, not {rate!r}")
+        for name, rate in rates.items():
+            self._limiters[name].qps = float(rate)
 
 
 _shared: Final[dict[tuple[str, int], RateLimiter]] = {}
@@ -240,19 +320,25 @@ _shared: Final[dict[tuple[str, int], RateLimiter]] = {}
 
 def shared_limiter(domain: str, app_id: int) -> RateLimiter:
     """Return the limiter that all clients of this process share for an application on one server side."""
-    return _shared.setdefault((domain, app_id), RateLimiter())
+    key = (domain, app_id)
+    if key not in _shared:
+        _shared[key] = RateLimiter()
+    return _shared[key]
+
+
+def check_priority(priority: str) -> None:
+    """Raise ``InvalidArgumentError`` unless it is one."""
+    if priority not in get_args(Priority):
+        raise InvalidArgumentError(f"priority must be 'interactive' or 'bulk', not {priority!r}")
 
 
 def _bucket(qps: float) -> AsyncLimiter:
     return AsyncLimiter(max(qps, 1.0), max(1.0, 1.0 / qps))
 
 
-def _rates(qps: Rate) -> dict[str, float]:
-    given = qps if isinstance(qps, Mapping) else dict.fromkeys(ACTIONS, qps)
-    if unknown := set(given) - set(ACTIONS):
-        raise ConfigError(f"qps names unknown actions {sorted(map(str, unknown))}; there are {sorted(ACTIONS)}")
-    rates = dict.fromkeys(ACTIONS, DEFAULT_QPS) | dict(given)
-    for rate in rates.values():
-        if isinstance(rate, bool) or not isinstance(rate, int | float) or not 0 < rate < math.inf:
-            raise ConfigError(f"qps must be a finite number of calls a second above 0, not {rate!r}")
-    return {name: float(rate) for name, rate in rates.items()}
+def _take_token(bucket: AsyncLimiter) -> None:
+    """Take a token from a bucket that has one: its coroutine then ends without suspending."""
+    try:
+        bucket.acquire().send(None)
+    except StopIteration:
+        return

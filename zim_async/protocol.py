@@ -11,7 +11,7 @@ import json
 import math
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC
 from email.utils import parsedate_to_datetime
 from typing import Final, NamedTuple
@@ -22,34 +22,39 @@ from .errors import ApiError, ConfigError, ProtocolError, TransportError
 
 MAX_BODY_BYTES: Final = 64 * 1024
 MAX_SHOWN_CHARACTERS: Final = 200
+# In a message, any such number may be a signature; a request ID may itself look like one.
 _SIGNATURE: Final = re.compile("(?:Signature=)?[0-9A-Fa-f]{32}")
+_QUERY: Final = re.compile("(Signature(?:=|%3[Dd]))[0-9A-Fa-f]{32}")
 _encode_json: Final[Callable[[object], str]] = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
 
-@dataclass(frozen=True, slots=True)
 class Credentials:
-    """An application's ID and server secret; the secret never shows. Raises ``ConfigError``."""
+    """An application's ID and server secret, which never shows. Raises ``ConfigError``."""
 
-    app_id: int
-    server_secret: str = field(repr=False)
+    __slots__ = ("app_id", "server_secret")
 
-    def __post_init__(self) -> None:
-        if type(self.app_id) is not int or not 1 <= self.app_id < 2**32:
-            raise ConfigError("app_id must be an int from 1 to 4294967295, the AppId shown in the vendor's console")
-        secret = self.server_secret
-        if not isinstance(secret, str) or not secret:
-            raise ConfigError(f"server_secret must be a non-empty str, not {type(secret).__name__}")
-        if any("\ud800" <= character <= "\udfff" for character in secret):
-            raise ConfigError("server_secret holds a lone surrogate: it was read in the wrong encoding")
+    def __init__(self, app_id: int, server_secret: str) -> None:
+        problem = _problem_with(app_id, server_secret)
+        self.app_id, self.server_secret = app_id, server_secret
+        del server_secret  # error trackers show the locals of a failed frame
+        if problem:
+            raise ConfigError(problem)
+
+    def __repr__(self) -> str:
+        return f"Credentials(app_id={self.app_id!r})"
 
 
 class Answer(NamedTuple):
-    """What came back over HTTP: status, at most ``MAX_BODY_BYTES`` + 1 bytes of body, two headers."""
+    """What came back over HTTP: status, at most ``MAX_BODY_BYTES`` + 1 bytes of body, two headers.
+
+    ``floor`` is what a round trip to that host takes at least, in seconds; 0 while that isn't known.
+    """
 
     status: int
     body: bytes
     date: str | None = None
     retry_after: str | None = None
+    floor: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +93,7 @@ def decode(action: str, answer: Answer, attempts: int = 1) -> Response | ApiErro
     if status >= 500 or status == 429:
         return TransportError(
             f"HTTP {status} from the server. Try again later; repeating is safe",
-            retry_after=parse_retry_after(answer.retry_after),
+            retry_after=parse_retry_after(answer.retry_after, answer.date),
             action=action,
         )
     if len(answer.body) > MAX_BODY_BYTES:
@@ -98,11 +103,12 @@ def decode(action: str, answer: Answer, attempts: int = 1) -> Response | ApiErro
     except (ValueError, RecursionError):
         return _unexpected(action, status, f"not JSON: {_shown(answer.body.decode(errors='replace'))}")
     code = content.get("Code") if isinstance(content, dict) else None
-    if type(code) is not int:  # by type: False, 0.0 and their like equal 0
+    # By type: False, 0.0 and their like equal 0. A number that no server counts to would only flood the log.
+    if type(code) is not int or code.bit_length() > 128:
         return _unexpected(action, status, f"no integer Code: {_shown(answer.body.decode(errors='replace'))}")
     message, request_id = _text(content.get("Message")), _text(content.get("RequestId"))
     if code != SUCCESS:
-        return _refusal(action, code, _shown(message), _escaped(request_id))
+        return _refusal(action, code, _shown(message), _escaped(_QUERY.sub(r"\1[signature]", request_id)))
     if status != 200:
         return _unexpected(action, status, "Code 0, which is no success under that status")
     return Response(code, message, request_id, action, attempts)
@@ -117,13 +123,26 @@ def parse_date(value: str | None) -> float | None:
         return None
 
 
-def parse_retry_after(value: str | None) -> float | None:
-    """Return the wait that a Retry-After header asks for in seconds; a date or nonsense gives None."""
+def parse_retry_after(value: str | None, date: str | None = None) -> float | None:
+    """Return the wait in seconds that a Retry-After header asks for, by number or by the server's own clock."""
     try:
         seconds = float(value or "")
     except ValueError:
-        return None
+        until, now = parse_date(value), parse_date(date)
+        if until is None or now is None:
+            return None
+        seconds = until - now
     return seconds if math.isfinite(seconds) and seconds >= 0 else None
+
+
+def _problem_with(app_id: object, server_secret: object) -> str | None:
+    if type(app_id) is not int or not 1 <= app_id < 2**32:
+        return "app_id must be an int from 1 to 4294967295, the AppId shown in the vendor's console"
+    if not isinstance(server_secret, str) or not server_secret:
+        return f"server_secret must be a non-empty str, not {type(server_secret).__name__}"
+    if any("\ud800" <= character <= "\udfff" for character in server_secret):
+        return "server_secret holds a lone surrogate: it was read in the wrong encoding"
+    return None
 
 
 def _refusal(action: str, code: int, message: str, request_id: str) -> ApiError:

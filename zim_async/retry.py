@@ -42,25 +42,26 @@ class RetryPolicy:
     def __post_init__(self) -> None:
         if type(self.attempts) is not int or self.attempts < 1:
             raise ConfigError(f"attempts must be an int of at least 1, not {self.attempts!r}")
-        if not 0 <= self.first_backoff <= self.longest_backoff < math.inf:
+        waits = (self.first_backoff, self.longest_backoff)
+        if not all(isinstance(wait, int | float) for wait in waits) or not 0 <= waits[0] <= waits[1] < math.inf:
             raise ConfigError(
                 "back-offs must satisfy 0 <= first_backoff <= longest_backoff < inf,"
                 f" not {self.first_backoff!r} and {self.longest_backoff!r}"
             )
 
-    async def run(self, attempt: Callable[[], Awaitable[T]]) -> T:
-        """Await ``attempt()`` until it succeeds, fails for good, or attempts run out; raise its last own error."""
-        try:
-            # Straight through when all is well: tenacity is entered only once there is something to repeat.
-            return await attempt()
-        except ZimError as error:
-            if self.attempts == 1 or not _is_passing(error):
-                raise
-            first_error: ZimError | None = error
+    async def resume(self, error: ZimError, attempt: Callable[[], Awaitable[T]]) -> T:
+        """Go on after a first attempt that failed with ``error``: await ``attempt()`` until it succeeds.
+
+        Raises the last error when it lasts, or when attempts run out. That the first attempt is made by
+        the caller keeps tenacity out of the way of calls with which all is well.
+        """
+        if self.attempts == 1 or not _is_passing(error):
+            raise error
+        first_error: ZimError | None = error
 
         async def attempt_again() -> T:
             nonlocal first_error
-            if first_error is not None:  # tenacity's first attempt is the one made above
+            if first_error is not None:  # tenacity's first attempt is the one already made
                 error, first_error = first_error, None
                 raise error
             return await attempt()

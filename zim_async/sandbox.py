@@ -12,7 +12,7 @@ import json
 import re
 import secrets
 import time
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from email.utils import formatdate
@@ -22,6 +22,7 @@ from aiohttp import web
 
 from .actions import ACTIONS, Action, ClearPeerMessage, ConvType, DeleteConv
 from .codes import RULES
+from .counting import COUNTERS, Counting, SlidingSecond
 from .errors import InvalidArgumentError
 
 MAX_CLOCK_DIFFERENCE: Final = 600
@@ -70,8 +71,9 @@ class Sandbox:
     """Runs while entered: ``async with Sandbox() as box``, then use ``box.base_url`` and the credentials.
 
     ``qps`` arrivals of an action are accepted in any sliding second, and code 7 answered beyond; ``None``
-    counts without refusing. Unknown users and conversations count as done unless ``strict``. ``clock_skew``
-    (seconds that its clock is ahead) and ``delay`` (seconds before each answer) may be set at any time.
+    counts without refusing, and ``counting`` names other ways to count (see the module ``counting``).
+    Unknown users and conversations count as done unless ``strict``. ``clock_skew`` (seconds that its clock
+    is ahead) and ``delay`` (seconds before each answer) may be set at any time.
     """
 
     def __init__(
@@ -81,6 +83,7 @@ class Sandbox:
         server_secret: str | None = None,
         port: int = 0,
         qps: int | None = 20,
+        counting: Counting = "sliding",
         strict: bool = False,
     ) -> None:
         # An AppId of its own for each sandbox keeps their quotas apart.
@@ -91,15 +94,13 @@ class Sandbox:
         self.delay = 0.0
         self.arrivals: deque[Arrival] = deque(maxlen=MAX_RECORDED)
         self._port = port
-        self._qps = qps
         self._strict = strict
         self._runner: web.AppRunner | None = None
         self._closing = asyncio.Event()
         self._faults: deque[_Fault] = deque()
         self._nonces: dict[str, float] = {}
-        self._recent: dict[str, deque[float]] = {name: deque() for name in ACTIONS}
-        self._accepted: dict[str, deque[float]] = {name: deque() for name in ACTIONS}
-        self._busiest: Counter[str] = Counter()
+        self._seen = {name: SlidingSecond(MAX_RECORDED) for name in ACTIONS}
+        self._limits = {name: COUNTERS[counting](MAX_RECORDED if qps is None else qps) for name in ACTIONS}
         self._views: dict[str, dict[tuple[str, ConvType], list[str]]] = {}
 
     async def __aenter__(self) -> Self:
@@ -144,27 +145,32 @@ class Sandbox:
 
     def busiest_second(self, action: str) -> int:
         """Return the largest number of arrivals of an action in any one second."""
-        return self._busiest[action]
+        return self._seen[action].most
 
     # Faults, each for the next `times` requests that are otherwise in order
 
     def fail_next(self, *, code: int, times: int = 1) -> None:
         """Answer with a return code, without acting."""
-        self._faults.append(_Fault(times, code=code))
+        self._add_fault(_Fault(times, code=code))
 
     def answer_next(
         self, *, status: int = 200, body: bytes | None = None, retry_after: str | None = None, times: int = 1
     ) -> None:
         """Answer with an HTTP status, a Retry-After header, or a body of any bytes, without acting."""
-        self._faults.append(_Fault(times, status=status, body=body, retry_after=retry_after))
+        self._add_fault(_Fault(times, status=status, body=body, retry_after=retry_after))
 
     def drop_next(self, *, after_acting: bool = False, times: int = 1) -> None:
         """Cut the connection instead of answering, before or after acting."""
-        self._faults.append(_Fault(times, drop=True, acts=after_acting))
+        self._add_fault(_Fault(times, drop=True, acts=after_acting))
 
     def delay_next(self, seconds: float, *, times: int = 1) -> None:
         """Act, but answer later."""
-        self._faults.append(_Fault(times, acts=True, delay=seconds))
+        self._add_fault(_Fault(times, acts=True, delay=seconds))
+
+    def _add_fault(self, fault: _Fault) -> None:
+        if fault.times < 1:
+            raise InvalidArgumentError(f"times must be at least 1, not {fault.times!r}")
+        self._faults.append(fault)
 
     # The server
 
@@ -173,8 +179,10 @@ class Sandbox:
         name = request.query.get("Action", "")
         fault: _Fault | None = None
         try:
+            if name in ACTIONS:
+                self._seen[name].accepts(arrived_at)
             self._check_public_parameters(request)
-            self._count(name, arrived_at)
+            self._check_rate(name, arrived_at)
             action = _parse_action(ACTIONS[name], await request.read())
             fault = self._next_fault()
             if fault is None or fault.acts:
@@ -226,16 +234,9 @@ class Sandbox:
         if now - self._nonces[oldest] > 2 * MAX_CLOCK_DIFFERENCE:  # its timestamp is too old by now
             del self._nonces[oldest]
 
-    def _count(self, name: str, now: float) -> None:
-        recent, accepted = self._recent[name], self._accepted[name]
-        for times in (recent, accepted):
-            while times and times[0] <= now - 1.0:
-                times.popleft()
-        recent.append(now)
-        self._busiest[name] = max(self._busiest[name], len(recent))
-        if self._qps is not None and len(accepted) >= self._qps:
+    def _check_rate(self, name: str, now: float) -> None:
+        if not self._limits[name].accepts(now):
             raise _Refusal(7)
-        accepted.append(now)
 
     def _next_fault(self) -> _Fault | None:
         if not self._faults:
@@ -275,7 +276,8 @@ def _parse_action(kind: type[Action], body: bytes) -> Action:
         raise _Refusal(100000012) from None
     if not isinstance(content, dict):
         raise _Refusal(100000012)
-    for value in content.values():
+    for name in ("FromUserId", "ToUserId", "ConvId"):
+        value = content.get(name)
         if isinstance(value, str) and len(value.encode(errors="replace")) > MAX_ID_BYTES:
             raise _Refusal(660000012)
     try:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Final, Self
+import socket
+from typing import Any, Final, Self
 
 import aiohttp
 from yarl import URL
 
 from .errors import ConfigError, TransportError, ZimError
 from .protocol import MAX_BODY_BYTES, Answer
+from .roundtrip import RoundTrips
 
 # Failures before a request can have left: the server saw nothing.
 _NEVER_SENT: Final = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError, aiohttp.ServerFingerprintMismatch)
@@ -19,18 +21,21 @@ _HEADERS: Final = {"Content-Type": "application/json", "Accept": "application/js
 class SessionManager:
     """Opens one aiohttp session on first use, inside the running loop, and closes it after the calls in flight.
 
-    A ``session`` of the caller's own is used as it is, and never closed. ``trust_env`` lets proxies and
-    ``.netrc`` of the environment apply. Once its event loop is closed, the next use opens a session on
-    the loop then running; two loops at once raise ``ZimError``, as does any use after ``close``.
+    A caller's own ``session`` lends its connections, default headers, authentication and traces; it is never
+    closed, nor are cookies put in its jar. ``trust_env`` lets proxies and ``.netrc`` of the environment apply.
+    Once its event loop is closed, the next use opens a session on the loop then running; two loops at once
+    raise ``ZimError``, as does any use after ``close``.
     """
 
     def __init__(self, *, session: aiohttp.ClientSession | None = None, trust_env: bool = False) -> None:
         if session is not None and not isinstance(session, aiohttp.ClientSession):
             raise ConfigError(f"session must be an aiohttp.ClientSession, not {type(session).__name__}")
-        self._lent = session
+        self._lender = session
         self._trust_env = trust_env
-        self._own: aiohttp.ClientSession | None = None
+        self._session: aiohttp.ClientSession | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._sockets_opened = 0
+        self._round_trips: dict[str, RoundTrips] = {}
         self._in_flight = 0
         self._idle: asyncio.Event | None = None
         self._closed = False
@@ -51,7 +56,33 @@ class SessionManager:
             session = await self._open()
         except ZimError as error:
             return error.with_traceback(None)
+        loop = asyncio.get_running_loop()
         self._in_flight += 1
+        try:
+            return await self._post(session, url, body, timeout)
+        finally:
+            if not loop.is_closed():  # else thrown away with its loop, which `_move_to` accounts for
+                self._end_call()
+
+    async def close(self) -> None:
+        """Refuse new calls, wait for those in flight, close what was opened here; a second call does nothing."""
+        self._closed = True
+        loop = asyncio.get_running_loop()
+        if self._session is not None and self._loop is not loop and not _is_over(self._loop):
+            raise ZimError("close it on the event loop that it was used on")
+        if self._in_flight and self._loop is loop:
+            if self._idle is None:
+                self._idle = asyncio.Event()
+            await self._idle.wait()
+        session, self._session = self._session, None
+        if session is not None:
+            await session.close()
+
+    async def _post(
+        self, session: aiohttp.ClientSession, url: URL, body: bytes, timeout: aiohttp.ClientTimeout
+    ) -> Answer | ZimError:
+        loop = asyncio.get_running_loop()
+        sent_at, sockets_opened = loop.time(), self._sockets_opened
         try:
             async with session.post(
                 url,
@@ -63,52 +94,63 @@ class SessionManager:
                 auto_decompress=True,
             ) as response:
                 content = await _read_bounded(response.content)
-                headers = response.headers
-                return Answer(response.status, content, headers.get("Date"), headers.get("Retry-After"))
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
             return _to_transport_error(error)
         except RuntimeError:  # how aiohttp says that a session or its loop is closed
             return ZimError("the aiohttp session is closed, or belongs to another event loop; nothing was sent")
-        finally:
-            self._in_flight -= 1
-            if self._idle is not None and not self._in_flight:
-                self._idle.set()
+        round_trips = self._round_trips.get(url.authority)
+        if round_trips is None:
+            round_trips = self._round_trips[url.authority] = RoundTrips()
+        if self._lender is None and sockets_opened == self._sockets_opened:
+            # No connection was opened meanwhile, so this call reused one: its time is the network's own.
+            round_trips.add(loop.time() - sent_at)
+        headers = response.headers
+        return Answer(response.status, content, headers.get("Date"), headers.get("Retry-After"), round_trips.floor)
 
-    async def close(self) -> None:
-        """Refuse new calls, wait for those in flight, close what was opened here; a second call does nothing."""
-        self._closed = True
-        if self._in_flight and self._loop is asyncio.get_running_loop():
-            if self._idle is None:
-                self._idle = asyncio.Event()
-            await self._idle.wait()
-        own, self._own = self._own, None
-        if own is not None:
-            await own.close()
+    def _end_call(self) -> None:
+        self._in_flight -= 1
+        if self._idle is not None and not self._in_flight:
+            self._idle.set()
 
     async def _open(self) -> aiohttp.ClientSession:
         loop = asyncio.get_running_loop()
         if self._closed:
             raise ZimError("the session manager is closed; make a new one, or close it later")
+        if self._lender is not None and self._lender.closed:
+            raise ZimError("the aiohttp session that was lent is closed; close it after its client")
         if self._loop is not loop:
             await self._move_to(loop)
-        if self._lent is not None:
-            return self._lent
-        if self._own is None:
+        if self._session is None:
+            self._session = self._new_session()
+        return self._session
+
+    def _new_session(self) -> aiohttp.ClientSession:
+        options: dict[str, Any] = {"cookie_jar": aiohttp.DummyCookieJar(), "trust_env": self._trust_env}
+        if (lender := self._lender) is not None:
+            options |= {"connector": lender.connector, "connector_owner": False, "trust_env": lender.trust_env}
+            options |= {"headers": lender.headers, "auth": lender.auth, "trace_configs": lender.trace_configs}
+        else:
             # No limit on connections: the rate limiter bounds what is in flight, and a wait for a free
             # connection behind it would only eat into the time-out.
-            connector = aiohttp.TCPConnector(limit=0)
-            self._own = aiohttp.ClientSession(
-                connector=connector, cookie_jar=aiohttp.DummyCookieJar(), trust_env=self._trust_env
-            )
-        return self._own
+            options["connector"] = aiohttp.TCPConnector(limit=0, socket_factory=self._open_socket)
+        return aiohttp.ClientSession(**options)
+
+    def _open_socket(self, address: aiohttp.AddrInfoType) -> socket.socket:
+        self._sockets_opened += 1
+        family, kind, protocol, _, _ = address
+        return socket.socket(family, kind, protocol)
 
     async def _move_to(self, loop: asyncio.AbstractEventLoop) -> None:
-        if self._loop is not None and (self._lent is not None or not self._loop.is_closed()):
+        if self._loop is not None and (self._lender is not None or not _is_over(self._loop)):
             raise ZimError("used from a second event loop: make one client (and session) for each loop")
-        old, self._own = self._own, None
+        old, self._session = self._session, None
         self._loop, self._in_flight, self._idle = loop, 0, None
         if old is not None:
             await old.close()  # its loop is gone: there is nothing left to wait for
+
+
+def _is_over(loop: asyncio.AbstractEventLoop | None) -> bool:
+    return loop is None or loop.is_closed()
 
 
 async def _read_bounded(stream: aiohttp.StreamReader) -> bytes:

@@ -1,0 +1,129 @@
+"""Whatever happens in whatever order: no permit is lost or doubled, and no second sees too many arrivals."""
+
+import asyncio
+import random
+from collections.abc import Callable
+
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
+from tests.virtual_time import VirtualLoop
+from zim_async.limits import ActionLimiter, Priority
+from zim_async.window import DITHER
+
+PRIORITIES: list[Priority] = ["interactive", "bulk"]
+
+
+class Limiting(RuleBasedStateMachine):
+    def __init__(self) -> None:
+        super().__init__()
+        self.loop = VirtualLoop()
+        self.limiter = ActionLimiter(3)
+        self.waiting: list[asyncio.Task[None]] = []
+        self.sent: list[float] = []  # when each call in flight was sent
+        self.arrivals: list[float] = []
+        self.limits = [(self.loop.time(), 3)]  # the largest rate there was, from each moment on
+        random.seed(0)
+
+    def turn(self, seconds: float = 0.0) -> None:
+        async def pass_time() -> None:
+            await asyncio.sleep(seconds)
+            for _ in range(4):  # let whoever was woken act
+                await asyncio.sleep(0)
+
+        self.loop.run_until_complete(pass_time())
+        for task in [task for task in self.waiting if task.done()]:
+            self.waiting.remove(task)
+
+    async def call(self, priority: Priority) -> None:
+        await self.limiter.acquire(priority)
+        self.sent.append(self.loop.time())
+
+    @rule(priority=st.sampled_from(PRIORITIES), count=st.integers(1, 8))
+    def acquire(self, priority: Priority, count: int) -> None:
+        self.waiting += [self.loop.create_task(self.call(priority)) for _ in range(count)]
+        self.turn()
+
+    @precondition(lambda self: self.waiting)
+    @rule(choose=st.randoms(use_true_random=False))
+    def cancel(self, choose: random.Random) -> None:
+        choose.choice(self.waiting).cancel()
+        self.turn()
+
+    @precondition(lambda self: self.waiting)
+    @rule(choose=st.randoms(use_true_random=False))
+    def cancel_as_a_permit_comes(self, choose: random.Random) -> None:
+        task = choose.choice(self.waiting)
+        self.loop.call_later(0.5, task.cancel)
+        self.turn(0.5)
+
+    @precondition(lambda self: self.sent)
+    @rule(choose=st.randoms(use_true_random=False), refused=st.booleans())
+    def answer(self, choose: random.Random, refused: bool) -> None:
+        now = self.loop.time()
+        sent_at = self.sent.pop(choose.randrange(len(self.sent)))
+        self.arrivals.append(choose.choice([sent_at, now, choose.uniform(sent_at, now)]))
+        self.limiter.release(refused=refused)
+        self.turn()
+
+    @precondition(lambda self: self.sent)
+    @rule()
+    def never_send(self) -> None:
+        self.sent.pop()
+        self.limiter.give_back()
+        self.turn()
+
+    @rule(qps=st.integers(1, 6))
+    def change_rate(self, qps: int) -> None:
+        self.limits.append((self.loop.time(), qps))
+        self.limiter.qps = qps
+        self.turn()
+
+    @rule(seconds=st.sampled_from([0.001, 0.1, 0.5, 0.999, 1.0, 1.001, 3.0]))
+    def pass_time(self, seconds: float) -> None:
+        self.turn(seconds)
+
+    @invariant()
+    def every_permit_is_accounted_for(self) -> None:
+        assert self.limiter.in_flight == len(self.sent)
+        assert self.limiter.waiting == len(self.waiting)
+
+    @invariant()
+    def no_second_saw_too_many_arrivals(self) -> None:
+        times = sorted(self.arrivals)
+        for first in times:
+            seen = sum(first <= at < first + 1.0 for at in times)
+            assert seen <= self.most_allowed(first, first + 1.0)
+
+    def most_allowed(self, start: float, end: float) -> int:
+        in_force = [qps for at, qps in self.limits if at < end]
+        before = [at for at, _ in self.limits if at <= start - 60]  # calls may be under way for long
+        return max(in_force[max(0, len(before) - 1) :])
+
+    def teardown(self) -> None:
+        def until(done: Callable[[], bool]) -> None:
+            for _ in range(10_000):
+                if done():
+                    return
+                while self.sent:
+                    self.sent.pop()
+                    self.limiter.release()
+                self.turn(0.1)
+            raise AssertionError("a waiting call is never let through")
+
+        until(lambda: not self.waiting and not self.sent)
+        # After a long rest every permit is there, at once, and not one more.
+        self.turn(1000.0 + DITHER)
+        permits = int(self.limiter.qps)
+        self.waiting = [self.loop.create_task(self.call("bulk")) for _ in range(permits + 1)]
+        self.turn()
+        assert len(self.sent) == permits
+        for task in self.waiting:
+            task.cancel()
+        self.turn()
+        self.loop.close()
+
+
+Limiting.TestCase.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
+TestLimiting = Limiting.TestCase

@@ -1,0 +1,42 @@
+import random
+
+import pytest
+
+from zim_async.roundtrip import GENERATION, MIN_SAMPLES, RoundTrips
+
+
+def learned(*samples: float) -> float:
+    trips = RoundTrips()
+    for seconds in samples:
+        trips.add(seconds)
+    return trips.floor
+
+
+def test_nothing_is_credited_before_enough_is_known() -> None:
+    assert learned() == 0.0
+    assert learned(*[0.2] * (MIN_SAMPLES - 1)) == 0.0
+    assert learned(*[0.2] * MIN_SAMPLES) == pytest.approx(0.18)
+
+
+def test_short_trips_and_wild_ones_earn_nothing() -> None:
+    assert learned(*[0.005] * 50) == 0.0
+    assert learned(*[0.02, 2.0] * 50) == 0.0
+
+
+def test_a_faster_answer_counts_at_once() -> None:
+    assert learned(*[0.2] * 100, 0.04) < 0.03
+
+
+def test_a_slower_route_is_believed_after_two_generations() -> None:
+    assert learned(*[0.05] * 30, *[0.2] * GENERATION) < 0.05
+    assert learned(*[0.05] * 30, *[0.2] * 2 * GENERATION) == pytest.approx(0.18)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_the_floor_stays_below_what_the_network_takes_at_least(seed: int) -> None:
+    dice = random.Random(seed)
+    for least, jitter in ((0.04, 0.005), (0.2, 0.03), (0.01, 0.1)):
+        trips = RoundTrips()
+        for _ in range(3 * GENERATION):
+            trips.add(least + dice.expovariate(1 / jitter) + dice.expovariate(1 / jitter))
+            assert trips.floor <= least

@@ -1,0 +1,104 @@
+import math
+import random
+
+import pytest
+
+from zim_async.window import CUT, PAUSE, Window
+
+pytestmark = pytest.mark.usefixtures("no_dither")
+
+
+def refuse(window: Window, now: float) -> None:
+    window.take(now)
+    window.end(now, refused=True)
+
+
+def test_a_permit_comes_back_one_second_after_the_answer_less_the_floor() -> None:
+    window = Window(1)
+    window.take(0.0)
+    assert window.opens_at(0.1) == math.inf
+    window.end(0.3, floor=0.2)
+    assert window.opens_at(0.4) == pytest.approx(1.1)
+
+
+def test_permits_come_back_late_by_little_alone_and_by_more_the_more_of_a_shared_quota_they_are(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("zim_async.window.DITHER_ALONE", 0.004)
+    random.seed(1)
+    window = Window(20)
+
+    def lateness(now: float) -> float:
+        window.take(now)
+        window.end(now)
+        return max(window._returning) - now - 1.0
+
+    alone = max(lateness(0.0) for _ in range(50))
+    refuse(window, 10.0)
+    window._returning.clear()
+    much = max(lateness(10.0) for _ in range(50))
+    for second in range(11, 100):
+        refuse(window, float(second))
+    window._returning.clear()
+    little = max(lateness(100.0) for _ in range(50))
+    assert 0.003 < alone <= 0.004 < little < 0.02 < 0.08 < much < 0.12
+
+
+def test_a_pause_only_moves_later() -> None:
+    window = Window(20)
+    refuse(window, 10.0)
+    refuse(window, 9.9)
+    assert window.opens_at(10.0) == 10.0 + PAUSE
+
+
+def test_permits_shrink_at_most_once_a_second_and_grow_back_ever_faster() -> None:
+    window = Window(20)
+    for _ in range(5):
+        refuse(window, 10.0)
+    assert window.permits == 20 * CUT
+    refuse(window, 11.5)
+    assert window.permits == pytest.approx(20 * CUT**2, rel=0.01)
+    for _ in range(30):
+        refuse(window, window.last_refusal + 1.0)
+    few = window.permits
+    assert few < 3
+    grown = []
+    for seconds in range(2, 300):
+        window.opens_at(window.last_refusal + seconds)
+        grown.append(window.permits - few)
+    assert 0 < grown[3] < 1
+    assert grown[-1] == 20 - few
+
+
+def test_one_permit_is_always_left() -> None:
+    window = Window(2)
+    for second in range(100):
+        refuse(window, float(second))
+    assert window.permits == 1
+
+
+def test_a_refused_permit_looks_for_another_phase() -> None:
+    random.seed(1)
+    phases = []
+    for _ in range(20):
+        window = Window(2)
+        refuse(window, 0.0)
+        phases.append(window.opens_at(0.0))
+    assert 1.0 <= min(phases) < 1.3
+    assert 1.7 < max(phases) < 3.0
+
+
+def test_the_wait_counts_free_permits_those_coming_back_and_their_rounds() -> None:
+    window = Window(2)
+    assert window.wait(0, 0.0) == window.wait(1, 0.0) == 0.0
+    assert window.wait(2, 0.0) == 1.0
+    window.take(0.0)
+    window.end(0.1)
+    window.take(0.0)
+    # One permit comes back at 1.1, the other one's answer is out: it is expected to take as long.
+    assert window.wait(0, 0.6) == pytest.approx(0.5)
+    assert window.wait(1, 0.6) == pytest.approx(0.5)
+    assert window.wait(2, 0.6) == pytest.approx(0.5 + 1.1)
+    window.resize(1)
+    assert window.wait(0, 0.6) == pytest.approx(0.5)
+    assert window.wait(1, 0.6) == pytest.approx(0.5 + 1.1)

@@ -1,0 +1,133 @@
+"""The window of permits: the hard bound on arrivals, its size learned where the quota is shared.
+
+Pure bookkeeping: times are seconds of any one monotonic clock, always given by the caller.
+"""
+
+from __future__ import annotations
+
+import heapq
+import math
+import random
+from collections import deque
+from typing import Final
+
+# How permits follow refusals, when other programs use the same quota. Played by `python -m benchmarks.sharing`
+# on a virtual clock; each figure is the middle of a broad optimum.
+CUT: Final = 0.94  # permits are multiplied by this on a refusal, at most once a second
+GROWTH: Final = 0.08  # permits gained per clean second and permit held: those with few gain faster
+DOUBLING: Final = 20.0  # clean seconds after which growth has doubled, and doubled again
+PAUSE: Final = 0.2  # seconds for which a refusal stops the whole action
+# Permits come back late by up to so many seconds, drawn evenly. Else programs lock into phases that leave
+# no gap, and one that comes later finds no way in. Those that hold more of the quota give way more.
+DITHER: Final = 0.12
+DITHER_ALONE: Final = 0.004
+
+
+class Window:
+    """Permits, ``qps`` of them, each in use until one period after its call's answer, less the round trip's floor.
+
+    Below one call a second there is one permit, and the period is longer instead.
+    A refusal makes permits fewer and sends the refused one off to a random phase of the second, where it
+    may find room; where programs keep their phases, all find one, and hardly disturb each other.
+    """
+
+    def __init__(self, qps: float) -> None:
+        self.in_flight = 0
+        self.not_before = -math.inf
+        self.last_refusal = -math.inf
+        self._last_cut = -math.inf
+        self._grown_at = -math.inf
+        self._returning: list[float] = []  # a heap of the times at which permits come back
+        self._taken: deque[float] = deque()  # when the permits in flight were taken
+        self._cycle = 0.0  # seconds from taking a permit to its coming back, on average; 0 before the first
+        self._permits = self._size = 0.0
+        self.resize(qps)
+
+    def resize(self, qps: float) -> None:
+        """Change the rate; permits in use stay in use, and what refusals taught about the old rate is forgotten."""
+        self._size = math.floor(qps) if qps >= 1 else 1
+        self._period = max(1.0, 1.0 / qps)
+        self._permits = float(self._size)
+
+    @property
+    def permits(self) -> float:
+        """Permits there are now; fewer than the rate allows after refusals."""
+        return self._permits
+
+    def opens_at(self, now: float) -> float:
+        """Return when the next permit can be taken: not after ``now`` means at once, ``inf`` after an answer."""
+        while self._returning and self._returning[0] <= now:
+            heapq.heappop(self._returning)
+        if self._permits < self._size:
+            self._grow(now)
+        excess = self.in_flight + len(self._returning) - self._usable
+        if excess < 0:
+            return self.not_before
+        if excess >= len(self._returning):
+            return math.inf
+        return max(self.not_before, heapq.nsmallest(excess + 1, self._returning)[-1])
+
+    def take(self, now: float) -> None:
+        """Take a permit; the caller has seen that the window is open."""
+        self.in_flight += 1
+        self._taken.append(now)
+
+    def end(self, now: float, floor: float = 0.0, *, refused: bool = False) -> None:
+        """Note that a call ended, in whatever way; ``floor`` is what its round trip took at least."""
+        if refused:
+            self._refuse(now)
+        back_at = now + self._period - floor + random.uniform(0.0, self._lateness(refused))  # noqa: S311
+        heapq.heappush(self._returning, back_at)
+        self.in_flight -= 1
+        # Which of the calls in flight it was doesn't matter to the average.
+        cycle = back_at - self._taken.popleft()
+        self._cycle += (cycle - self._cycle) * (0.1 if self._cycle else 1.0)
+
+    def give_back(self) -> None:
+        """Return a permit at once whose call was never sent."""
+        self.in_flight -= 1
+        self._taken.pop()
+
+    def wait(self, position: int, now: float) -> float:
+        """Return the seconds until a call with ``position`` calls before it is let through, as things look."""
+        cycle = self._cycle or self._period
+        back = sorted([*self._returning, *(max(now, taken_at + cycle) for taken_at in self._taken)])
+        free = self._usable - len(back)
+        times = [now] * free + back[max(0, -free) :]
+        turn, place = divmod(position, len(times))
+        return max(0.0, max(self.not_before, times[place]) + turn * max(cycle, self._period) - now)
+
+    def carry_over(self, now: float) -> None:
+        """Take what is known to a new event loop, whose calls in flight ended with the old one."""
+        latest = now + self._period
+        self._returning = sorted([min(at, latest) for at in self._returning] + [latest] * self.in_flight)
+        self.in_flight = 0
+        self._taken.clear()
+        self.not_before = min(self.not_before, now + PAUSE)
+        self.last_refusal = min(self.last_refusal, now)
+        self._last_cut = min(self._last_cut, now)
+        self._grown_at = min(self._grown_at, now)
+
+    @property
+    def _usable(self) -> int:
+        return math.floor(self._permits)
+
+    def _lateness(self, refused: bool) -> float:
+        if refused:
+            return self._period
+        return DITHER_ALONE if self._permits == self._size else DITHER * self._permits / self._size
+
+    def _refuse(self, now: float) -> None:
+        self._grow(now)
+        self.last_refusal = now
+        self.not_before = max(self.not_before, now + PAUSE)
+        if now - self._last_cut >= 1.0:
+            self._last_cut = now
+            self._permits = max(1.0, self._permits * CUT)
+
+    def _grow(self, now: float) -> None:
+        since = max(self._grown_at, self.last_refusal + 1.0)
+        if now > since and self._permits < self._size:
+            speed = GROWTH / self._permits * 2.0 ** min(64.0, (now - self.last_refusal - 1.0) / DOUBLING)
+            self._permits = min(self._size, self._permits + speed * (now - since))
+        self._grown_at = max(self._grown_at, now)
