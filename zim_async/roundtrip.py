@@ -11,10 +11,10 @@ GENERATION: Final = 500  # samples after which a generation is closed, and the o
 # how far the mean lies above it (the fewer samples the larger: with exponential delays either way, one in a
 # thousand minima of n lies above the true one by more than 1.9 / sqrt(n) of that), and what a busy event
 # loop adds to every sample alike (seconds).
-SHRINK: Final = 0.95
+SHRINK: Final = 0.96
 SPREAD: Final = 0.15
-SPREAD_OF_FEW: Final = 3.0
-LOOP_LAG: Final = 0.010
+SPREAD_OF_FEW: Final = 2.5
+LOOP_LAG: Final = 0.008
 
 
 class RoundTrips:

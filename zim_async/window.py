@@ -20,7 +20,7 @@ PAUSE: Final = 0.2  # seconds for which a refusal stops the whole action
 # Permits come back late by up to so many seconds, drawn evenly. Else programs lock into phases that leave
 # no gap, and one that comes later finds no way in. Those that hold more of the quota give way more.
 DITHER: Final = 0.12
-DITHER_ALONE: Final = 0.004
+DITHER_ALONE: Final = 0.003
 
 
 class Window:
