@@ -8,7 +8,7 @@ import random
 from dataclasses import dataclass
 from statistics import mean
 
-from tests import virtual_time
+from benchmarks import virtual_time
 from zim_async.counting import COUNTERS, Counting
 from zim_async.limits import ActionLimiter
 from zim_async.roundtrip import RoundTrips

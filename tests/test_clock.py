@@ -1,25 +1,51 @@
 import time
+from email.utils import formatdate
 
 import pytest
 
-from zim_async.clock import ServerClock
+from zim_async import ApiError, AuthenticationError, ClockSkewError, ServerBusyError
+from zim_async.clock import ServerClock, second_refusal
+
+EXPIRED = ClockSkewError("expired", code=100000004)
+
+
+def date(ahead: float) -> str:
+    return formatdate(time.time() + ahead, usegmt=True)
 
 
 def test_an_unknown_difference_is_none() -> None:
     assert abs(ServerClock().now() - time.time()) <= 1
 
 
-@pytest.mark.parametrize("difference", [900, -86_400, 61])
-def test_minutes_are_learned_and_unlearned(difference: float) -> None:
+@pytest.mark.parametrize("ahead", [900, -86_400, 65])
+@pytest.mark.parametrize("refusal", [EXPIRED, AuthenticationError("wrong", code=100000005)])
+def test_minutes_are_learned_from_a_refusal_and_unlearned_from_any_answer(ahead: float, refusal: ApiError) -> None:
     clock = ServerClock()
-    clock.learn(time.time() + difference)
-    assert clock.offset == pytest.approx(difference, abs=1)
-    assert clock.now() == pytest.approx(time.time() + difference, abs=2)
-    clock.learn(time.time())
+    assert clock.observe(refusal, date(ahead), clock.now()) == pytest.approx(ahead, abs=2)
+    assert clock.offset == pytest.approx(ahead, abs=2)
+    assert clock.now() == pytest.approx(time.time() + ahead, abs=2)
+    assert clock.observe("a success", date(0), clock.now()) is None
     assert clock.offset == 0
 
 
-def test_seconds_are_left_alone() -> None:
+@pytest.mark.parametrize(
+    ("outcome", "date"),
+    [(EXPIRED, date(30)), (EXPIRED, None), (EXPIRED, "soon"), (ServerBusyError("busy", code=1), date(900))],
+)
+def test_nothing_is_learned_from_seconds_no_date_or_other_answers(outcome: object, date: str | None) -> None:
     clock = ServerClock()
-    clock.learn(time.time() + 30)
+    assert clock.observe(outcome, date, clock.now()) is None
     assert clock.offset == 0
+
+
+def test_a_signature_made_by_the_servers_clock_is_not_made_again() -> None:
+    clock = ServerClock()
+    clock.observe(EXPIRED, date(900), clock.now())
+    assert clock.observe(EXPIRED, date(900), clock.now()) is None
+
+
+def test_the_second_refusal_says_all() -> None:
+    refusal = ClockSkewError("x", code=100000004, message="late", request_id="r1")
+    error = second_refusal(refusal, -1234.0)
+    assert (error.difference, error.code, error.message, error.request_id) == (-1234.0, 100000004, "late", "r1")
+    assert "-1234 s" in str(error)

@@ -5,11 +5,12 @@ from statistics import mean
 
 import pytest
 
+from benchmarks import virtual_time
 from benchmarks.sharing import share_quota
-from tests import virtual_time
 from zim_async import ConfigError, InvalidArgumentError, QueueTimeoutError, RateLimiter, ZimError
 from zim_async.counting import COUNTERS, Counting
-from zim_async.limits import INTERACTIVE_IN_A_ROW, ActionLimiter, Priority, check_priority, shared_limiter
+from zim_async.limits import ActionLimiter, check_priority, shared_limiter
+from zim_async.turns import INTERACTIVE_IN_A_ROW, Priority
 from zim_async.window import PAUSE
 
 

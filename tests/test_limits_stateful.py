@@ -8,8 +8,9 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from tests.virtual_time import VirtualLoop
-from zim_async.limits import ActionLimiter, Priority
+from benchmarks.virtual_time import VirtualLoop
+from zim_async.limits import ActionLimiter
+from zim_async.turns import Priority
 from zim_async.window import DITHER
 
 PRIORITIES: list[Priority] = ["interactive", "bulk"]

@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from tests import virtual_time
+from benchmarks import virtual_time
 from zim_async import (
     ConfigError,
     NotFoundError,

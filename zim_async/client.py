@@ -16,12 +16,9 @@ import aiohttp
 
 from . import protocol
 from .actions import Action, ClearPeerMessage, ConvType, DeleteConv
-from .clock import MIN_DIFFERENCE, ServerClock
-from .codes import Verdict, verdict_of
+from .clock import ServerClock, is_clock_refusal, second_refusal
 from .endpoints import Region, quota_domain, resolve
 from .errors import (
-    ApiError,
-    ClockSkewError,
     ConfigError,
     InvalidArgumentError,
     QueueTimeoutError,
@@ -29,10 +26,11 @@ from .errors import (
     TransportError,
     ZimError,
 )
-from .limits import ActionLimiter, Priority, Rate, RateLimiter, check_priority, shared_limiter
+from .limits import ActionLimiter, Rate, RateLimiter, check_priority, shared_limiter
 from .protocol import Credentials, Response
 from .retry import RetryPolicy
 from .session import SessionManager
+from .turns import Priority
 
 log = logging.getLogger("zim_async")
 
@@ -249,8 +247,8 @@ class ZimClient:
             return outcome
         await call.limiter.acquire(call.priority, owner=self, again=True)
         outcome = await self._exchange(call)
-        if isinstance(outcome, ApiError) and _is_clock_refusal(outcome):
-            outcome = _clock_skew_error(outcome, skew)
+        if is_clock_refusal(outcome):
+            outcome = second_refusal(outcome, skew)
             outcome.action, outcome.attempts = call.action.name, call.attempts
         return outcome
 
@@ -290,19 +288,8 @@ class ZimClient:
         if isinstance(answer, ZimError):
             return answer, 0.0
         outcome = protocol.decode(call.action.name, answer, call.attempts)
-        call.skew = self._learn_clock(outcome, answer.date, timestamp)
+        call.skew = self._clock.observe(outcome, answer.date, timestamp)
         return outcome, answer.floor
-
-    def _learn_clock(self, outcome: object, date: str | None, timestamp: int) -> float | None:
-        """Return server minus local clock in seconds if that, by minutes, is why a signature was refused."""
-        refused = _is_clock_refusal(outcome)
-        if not refused and not self._clock.offset:
-            return None
-        server_time = protocol.parse_date(date)
-        if server_time is None:
-            return None
-        difference = self._clock.learn(server_time)
-        return difference if refused and abs(server_time - timestamp) >= MIN_DIFFERENCE else None
 
     def _check_open(self) -> None:
         if self._closed:
@@ -313,22 +300,6 @@ def _response_or_raise(outcome: Response | ZimError) -> Response:
     if isinstance(outcome, ZimError):
         raise outcome
     return outcome
-
-
-def _is_clock_refusal(outcome: object) -> bool:
-    return isinstance(outcome, ApiError) and verdict_of(outcome) is Verdict.FIX_CLOCK
-
-
-def _clock_skew_error(error: ApiError, difference: float) -> ClockSkewError:
-    return ClockSkewError(
-        f"code {error.code}: the server's clock is {difference:+.0f} s from the one signed by; signed anew by the"
-        f' server\'s, and refused again (server: "{error.message}"; request ID: {error.request_id}).'
-        f" {ClockSkewError.advice} If it is right, check the server secret.",
-        difference=difference,
-        code=error.code,
-        message=error.message,
-        request_id=error.request_id,
-    )
 
 
 def _deadline_error(call: _Call, deadline: float | None) -> ZimError:

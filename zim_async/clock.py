@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import time
-from typing import Final
+from typing import Final, TypeGuard
+
+from .codes import Verdict, verdict_of
+from .errors import ApiError, ClockSkewError
+from .protocol import parse_date
 
 # A Date header has a resolution of a second and ages on its way: only minutes count as a difference.
 MIN_DIFFERENCE: Final = 60.0
@@ -19,8 +23,36 @@ class ServerClock:
         """Return the server's time in whole Unix seconds."""
         return int(time.time() + self.offset)
 
-    def learn(self, server_time: float) -> float:
-        """Take the offset from an answer's date, less than a minute counting as none; return the whole difference."""
+    def observe(self, outcome: object, date: str | None, signed_at: int) -> float | None:
+        """Learn from an answer and its Date; return server minus local clock in seconds if signing anew will help.
+
+        That is so when the signature was refused and its time was minutes off the server's. While a
+        difference is known, every answer is looked at, so that it is forgotten once the clocks agree.
+        """
+        refused = is_clock_refusal(outcome)
+        if not refused and not self.offset:
+            return None
+        server_time = parse_date(date)
+        if server_time is None:
+            return None
         difference = server_time - time.time()
         self.offset = difference if abs(difference) >= MIN_DIFFERENCE else 0.0
-        return difference
+        return difference if refused and abs(server_time - signed_at) >= MIN_DIFFERENCE else None
+
+
+def is_clock_refusal(outcome: object) -> TypeGuard[ApiError]:
+    """Tell whether a signature was refused for a reason that the clock may be."""
+    return isinstance(outcome, ApiError) and verdict_of(outcome) is Verdict.FIX_CLOCK
+
+
+def second_refusal(error: ApiError, difference: float) -> ClockSkewError:
+    """Return the error for a signature refused again although made by the server's clock."""
+    return ClockSkewError(
+        f"code {error.code}: the server's clock is {difference:+.0f} s from this machine's; signed anew by the"
+        f' server\'s, and refused again (server: "{error.message}"; request ID: {error.request_id}).'
+        f" {ClockSkewError.advice} If it is right, check the server secret.",
+        difference=difference,
+        code=error.code,
+        message=error.message,
+        request_id=error.request_id,
+    )

@@ -2,8 +2,8 @@
 
 Theory of operation. Each action of an application has three parts, with one job each:
 
-- a queue: first come, first served, interactive calls ahead of bulk ones; only its head goes on to the
-  other two, so that a million waiting calls cost a million queue entries and nothing more;
+- a queue (see ``turns``): first come, first served, interactive calls ahead of bulk ones; only its head
+  goes on to the other two, so that a million waiting calls cost a million queue entries and nothing more;
 - a token bucket (aiolimiter) of ``qps`` tokens a second: the mean, whatever the window has learned;
 - a window of ``qps`` permits (see ``window``): the hard bound. A bucket alone lets a full bucket plus a
   second's refill through in one second. A permit comes back one second after the call's *answer*: the
@@ -18,72 +18,18 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections import deque
 from collections.abc import Mapping
-from typing import Final, Literal, TypeAlias, get_args
+from typing import Final, TypeAlias, get_args
 
 from aiolimiter import AsyncLimiter
 
 from .actions import ACTIONS
 from .errors import ConfigError, InvalidArgumentError, QueueTimeoutError, ZimError
+from .turns import Priority, Turn, Turns
 from .window import Window
 
 DEFAULT_QPS: Final = 20.0
-# While both wait, every so many interactive calls let one bulk call by.
-INTERACTIVE_IN_A_ROW: Final = 9
-
 Rate: TypeAlias = float | Mapping[str, float]
-Priority: TypeAlias = Literal["interactive", "bulk"]
-
-
-class Turn(asyncio.Future[None]):
-    """A place in the queue, to be awaited; ``owner`` is whoever may give it up for its waiter."""
-
-    __slots__ = ("owner",)
-
-    def __init__(self, owner: object, loop: asyncio.AbstractEventLoop) -> None:
-        super().__init__(loop=loop)
-        self.owner = owner
-
-
-class Queue:
-    """Turns waiting at one priority. One that was given up may linger until a sweep, but is never met."""
-
-    def __init__(self) -> None:
-        self._turns: deque[Turn] = deque()
-        self._left = 0
-
-    def __len__(self) -> int:
-        return len(self._turns) - self._left
-
-    def join(self, turn: Turn, *, in_front: bool) -> None:
-        """Append a turn, or put that of a call which has waited before in front."""
-        if in_front:
-            self._turns.appendleft(turn)
-        else:
-            self._turns.append(turn)
-
-    def leave(self) -> None:
-        """Note that one of the turns was given up; sweeping only when half were keeps this cheap."""
-        self._left += 1
-        if 2 * self._left > len(self._turns):
-            self._turns = deque(turn for turn in self._turns if not turn.done())
-            self._left = 0
-
-    def give_up(self, owner: object, reason: str) -> None:
-        """Fail the turns of an owner."""
-        for turn in self._turns:
-            if turn.owner is owner and not turn.done():
-                turn.set_exception(ZimError(reason))
-
-    def pop(self) -> Turn | None:
-        """Remove and return the first turn still waited for."""
-        while self._turns:
-            turn = self._turns.popleft()
-            if not turn.done():
-                return turn
-            self._left -= 1
-        return None
 
 
 class ActionLimiter:
@@ -93,8 +39,7 @@ class ActionLimiter:
         self._qps = qps
         self._window = Window(qps)
         self._bucket = _bucket(qps)
-        self._queues: dict[Priority, Queue] = {"interactive": Queue(), "bulk": Queue()}
-        self._passed_by = 0  # interactive calls let through since the last bulk call, while bulk calls wait
+        self._turns = Turns()
         self._server: asyncio.Task[None] | None = None
         self._change: asyncio.Future[None] | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -123,7 +68,7 @@ class ActionLimiter:
     @property
     def waiting(self) -> int:
         """Calls in the queue."""
-        return sum(map(len, self._queues.values()))
+        return len(self._turns)
 
     @property
     def in_flight(self) -> int:
@@ -142,12 +87,7 @@ class ActionLimiter:
 
     def estimated_wait(self, priority: Priority = "interactive") -> float:
         """Return the seconds that a call joining now is likely to wait; needs the running loop's clock."""
-        ahead = len(self._queues["interactive"])
-        if priority == "interactive":
-            ahead += min(ahead // INTERACTIVE_IN_A_ROW, len(self._queues["bulk"]))
-        else:
-            ahead += len(self._queues["bulk"])
-        return self._window.wait(ahead, asyncio.get_running_loop().time())
+        return self._window.wait(self._turns.ahead_of(priority), asyncio.get_running_loop().time())
 
     async def acquire(
         self,
@@ -168,8 +108,7 @@ class ActionLimiter:
 
     def give_up(self, owner: object, reason: str) -> None:
         """Fail the waiting turns of an owner with a ``ZimError``."""
-        for queue in self._queues.values():
-            queue.give_up(owner, reason)
+        self._turns.give_up(owner, reason)
 
     def join(
         self, priority: Priority, max_wait: float | None = None, *, owner: object = None, again: bool = False
@@ -183,9 +122,8 @@ class ActionLimiter:
         loop = asyncio.get_running_loop()
         if self._loop is not loop:
             self._move_to(loop)
-        queue = self._queues[priority]
         now = loop.time()
-        if not self.waiting and self._window.opens_at(now) <= now and self._bucket.has_capacity():
+        if not self._turns and self._window.opens_at(now) <= now and self._bucket.has_capacity():
             _take_token(self._bucket)
             self._window.take(now)
             return None
@@ -196,15 +134,15 @@ class ActionLimiter:
                 estimated_wait=wait,
             )
         turn = Turn(owner, loop)
-        queue.join(turn, in_front=again)
+        self._turns.join(turn, priority, again=again)
         self._serve_queue()
         return turn
 
     def leave(self, turn: Turn, priority: Priority) -> None:
         """Leave with a turn that was cancelled, or given up by its owner, while it was awaited."""
         if turn.cancelled() or turn.exception() is not None:
-            self._queues[priority].leave()
-            if not self.waiting:
+            self._turns.leave(priority)
+            if not self._turns:
                 self._stop_serving()
         else:  # let through in the same moment, and never sent
             self.give_back()
@@ -223,10 +161,10 @@ class ActionLimiter:
     async def _serve(self) -> None:
         """Let the heads of the queue through, one after another, until nobody waits."""
         loop = asyncio.get_running_loop()
-        while self.waiting:
+        while self._turns:
             await self._bucket.acquire()
             await self._window_open(loop)
-            turn = self._next_turn()
+            turn = self._turns.next()
             if turn is not None:
                 self._window.take(loop.time())
                 turn.set_result(None)
@@ -241,19 +179,8 @@ class ActionLimiter:
                 if timer is not None:
                     timer.cancel()
 
-    def _next_turn(self) -> Turn | None:
-        interactive, bulk = self._queues["interactive"], self._queues["bulk"]
-        if not bulk:
-            self._passed_by = 0
-        elif self._passed_by >= INTERACTIVE_IN_A_ROW or not interactive:
-            self._passed_by = 0
-            return bulk.pop()
-        else:
-            self._passed_by += 1
-        return interactive.pop()
-
     def _serve_queue(self) -> None:
-        if self.waiting and self._loop is not None and (self._server is None or self._server.done()):
+        if self._turns and self._loop is not None and (self._server is None or self._server.done()):
             self._server = self._loop.create_task(self._serve())
 
     def _stop_serving(self) -> None:
@@ -271,7 +198,7 @@ class ActionLimiter:
                 raise ZimError("this application's quota is in use on another event loop; send from one loop only")
             self._window.carry_over(loop.time())
             self._bucket = _bucket(self._qps)
-            self._queues = {"interactive": Queue(), "bulk": Queue()}
+            self._turns = Turns()
         self._loop, self._server, self._change = loop, None, None
 
 
