@@ -14,7 +14,7 @@ from yarl import URL
 from zim_async import ConfigError, SessionManager, TransportError, ZimError
 from zim_async.protocol import MAX_BODY_BYTES, Answer
 
-SECONDS = aiohttp.ClientTimeout(total=5)
+SECONDS = 5.0
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
@@ -135,7 +135,7 @@ async def test_time_out_and_reset_may_have_been_applied() -> None:
 
     for handler, says in ((stall, "no answer in time"), (reset, "the connection failed")):
         async with serving(handler) as url, SessionManager() as sessions:
-            error = await sessions.post(url, b"", timeout=aiohttp.ClientTimeout(total=0.1))
+            error = await sessions.post(url, b"", timeout=0.1)
         assert isinstance(error, TransportError)
         assert error.maybe_applied
         assert says in str(error)

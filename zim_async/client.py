@@ -99,8 +99,7 @@ class ZimClient:
                 raise ConfigError(f"{name} must be a number of seconds above 0, not {seconds!r}")
         if sessions is not None and session is not None:
             raise ConfigError("give sessions or session, not both")
-        # aiohttp would round time-outs above 5 s up to whole seconds.
-        self._timeout = aiohttp.ClientTimeout(total=timeout, ceil_threshold=math.inf)
+        self._timeout = timeout
         self._deadline = deadline
         self._max_wait = max_wait
         self._retry = retry or RetryPolicy()

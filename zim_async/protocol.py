@@ -99,7 +99,7 @@ def decode(action: str, answer: Answer, attempts: int = 1) -> Response | ApiErro
     if len(answer.body) > MAX_BODY_BYTES:
         return _unexpected(action, status, f"a body of more than {MAX_BODY_BYTES} bytes")
     try:
-        content = json.loads(answer.body)
+        content = json.loads(answer.body.decode("utf-8-sig"))  # given bytes, it would guess at the encoding
     except (ValueError, RecursionError):
         return _unexpected(action, status, f"not JSON: {_shown(answer.body.decode(errors='replace'))}")
     code = content.get("Code") if isinstance(content, dict) else None

@@ -12,10 +12,12 @@ from yarl import URL
 from .errors import ConfigError, TransportError, ZimError
 from .protocol import MAX_BODY_BYTES, Answer
 from .roundtrip import RoundTrips
+from .watchdog import Watchdog
 
 # Failures before a request can have left: the server saw nothing.
 _NEVER_SENT: Final = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError, aiohttp.ServerFingerprintMismatch)
-_HEADERS: Final = {"Content-Type": "application/json", "Accept": "application/json"}
+_HEADERS: Final = {"Content-Type": "application/json"}
+CONNECT_SHARE: Final = 0.95  # of a time-out, for connecting
 
 
 class SessionManager:
@@ -34,6 +36,8 @@ class SessionManager:
         self._trust_env = trust_env
         self._session: aiohttp.ClientSession | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._watchdogs: dict[float, Watchdog] = {}
+        self._timeouts: dict[float, aiohttp.ClientTimeout] = {}
         self._sockets_opened = 0
         self._round_trips: dict[str, RoundTrips] = {}
         self._in_flight = 0
@@ -47,22 +51,34 @@ class SessionManager:
     async def __aexit__(self, *_: object) -> None:
         await self.close()
 
-    async def post(self, url: URL, body: bytes, *, timeout: aiohttp.ClientTimeout) -> Answer | ZimError:
+    async def post(self, url: URL, body: bytes, *, timeout: float) -> Answer | ZimError:
         """Send a body and return the answer, or the failure as a value (see ``protocol`` for why).
 
-        Redirects are not followed: they would carry the signature elsewhere.
+        ``timeout`` is in seconds. Redirects are not followed: they would carry the signature elsewhere.
         """
-        try:
-            session = await self._open()
-        except ZimError as error:
-            return error.with_traceback(None)
         loop = asyncio.get_running_loop()
+        if self._session is None or self._loop is not loop or self._closed or self._lender is not None:
+            try:
+                await self._open()
+            except ZimError as error:
+                return error.with_traceback(None)
+        watchdog = self._watchdogs.get(timeout) or self._new_watchdog(timeout, loop)
+        watch = watchdog.start()
         self._in_flight += 1
         try:
-            return await self._post(session, url, body, timeout)
+            return await self._post(url, body, timeout, loop)
+        except asyncio.CancelledError:
+            if not watch.expired():
+                raise
+        except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
+            return _to_transport_error(error)
+        except RuntimeError:  # how aiohttp says that a session or its loop is closed
+            return ZimError("the aiohttp session is closed, or belongs to another event loop; nothing was sent")
         finally:
+            watchdog.stop(watch)
             if not loop.is_closed():  # else thrown away with its loop, which `_move_to` accounts for
                 self._end_call()
+        return _to_transport_error(TimeoutError())
 
     async def close(self) -> None:
         """Refuse new calls, wait for those in flight, close what was opened here; a second call does nothing."""
@@ -74,30 +90,20 @@ class SessionManager:
             if self._idle is None:
                 self._idle = asyncio.Event()
             await self._idle.wait()
+        for watchdog in self._watchdogs.values():
+            watchdog.close()
         session, self._session = self._session, None
         if session is not None:
             await session.close()
 
-    async def _post(
-        self, session: aiohttp.ClientSession, url: URL, body: bytes, timeout: aiohttp.ClientTimeout
-    ) -> Answer | ZimError:
-        loop = asyncio.get_running_loop()
+    async def _post(self, url: URL, body: bytes, timeout: float, loop: asyncio.AbstractEventLoop) -> Answer:
+        assert self._session is not None
         sent_at, sockets_opened = loop.time(), self._sockets_opened
+        response = await self._session.post(url, data=body, allow_redirects=False, timeout=self._timeouts[timeout])
         try:
-            async with session.post(
-                url,
-                data=body,
-                headers=_HEADERS,
-                timeout=timeout,
-                allow_redirects=False,
-                raise_for_status=False,
-                auto_decompress=True,
-            ) as response:
-                content = await _read_bounded(response.content)
-        except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
-            return _to_transport_error(error)
-        except RuntimeError:  # how aiohttp says that a session or its loop is closed
-            return ZimError("the aiohttp session is closed, or belongs to another event loop; nothing was sent")
+            content = await _read_bounded(response.content)
+        finally:
+            response.close()  # to which a connection that was read to the end doesn't belong any more
         round_trips = self._round_trips.get(url.authority)
         if round_trips is None:
             round_trips = self._round_trips[url.authority] = RoundTrips()
@@ -106,6 +112,12 @@ class SessionManager:
             round_trips.add(loop.time() - sent_at)
         headers = response.headers
         return Answer(response.status, content, headers.get("Date"), headers.get("Retry-After"), round_trips.floor)
+
+    def _new_watchdog(self, timeout: float, loop: asyncio.AbstractEventLoop) -> Watchdog:
+        # aiohttp times the connecting alone, so that a failure there is told apart from one after sending.
+        self._timeouts[timeout] = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_SHARE * timeout)
+        self._watchdogs[timeout] = Watchdog(timeout, loop)
+        return self._watchdogs[timeout]
 
     def _end_call(self) -> None:
         self._in_flight -= 1
@@ -126,9 +138,11 @@ class SessionManager:
 
     def _new_session(self) -> aiohttp.ClientSession:
         options: dict[str, Any] = {"cookie_jar": aiohttp.DummyCookieJar(), "trust_env": self._trust_env}
+        options["headers"] = _HEADERS
         if (lender := self._lender) is not None:
             options |= {"connector": lender.connector, "connector_owner": False, "trust_env": lender.trust_env}
-            options |= {"headers": lender.headers, "auth": lender.auth, "trace_configs": lender.trace_configs}
+            options |= {"headers": {**lender.headers, **_HEADERS}, "auth": lender.auth}
+            options |= {"trace_configs": lender.trace_configs}
         else:
             # No limit on connections: the rate limiter bounds what is in flight, and a wait for a free
             # connection behind it would only eat into the time-out.
@@ -145,6 +159,7 @@ class SessionManager:
             raise ZimError("used from a second event loop: make one client (and session) for each loop")
         old, self._session = self._session, None
         self._loop, self._in_flight, self._idle = loop, 0, None
+        self._watchdogs.clear()
         if old is not None:
             await old.close()  # its loop is gone: there is nothing left to wait for
 
@@ -155,12 +170,9 @@ def _is_over(loop: asyncio.AbstractEventLoop | None) -> bool:
 
 async def _read_bounded(stream: aiohttp.StreamReader) -> bytes:
     """Read to the end, but at most one byte above the limit: aiohttp bounds neither size nor unpacking."""
-    content = b""
-    while len(content) <= MAX_BODY_BYTES:
-        chunk = await stream.read(MAX_BODY_BYTES + 1 - len(content))
-        if not chunk and stream.at_eof():
-            break
-        content += chunk
+    content = await stream.read(MAX_BODY_BYTES + 1)
+    while not stream.at_eof() and len(content) <= MAX_BODY_BYTES:
+        content += await stream.read(MAX_BODY_BYTES + 1 - len(content))
     return content
 
 
