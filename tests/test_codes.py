@@ -79,5 +79,6 @@ def test_undocumented_codes_are_surfaced_whole_and_not_repeated(code: int) -> No
 def test_no_answer_may_be_repeated_and_bad_input_may_not() -> None:
     assert verdict_of(TransportError("reset")) is RETRY
     assert verdict_of(ProtocolError("garbage")) is RETRY
+    assert verdict_of(TransportError("HTTP 429", status=429)) is SLOW_DOWN
     assert verdict_of(ConfigError("bad")) is FAIL
     assert verdict_of(ZimError("closed")) is FAIL

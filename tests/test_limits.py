@@ -7,9 +7,9 @@ import pytest
 
 from benchmarks import virtual_time
 from benchmarks.sharing import share_quota
-from zim_async import ConfigError, InvalidArgumentError, QueueTimeoutError, RateLimiter, ZimError
+from zim_async import ConfigError, QueueTimeoutError, RateLimiter, ZimError
 from zim_async.counting import COUNTERS, Counting
-from zim_async.limits import ActionLimiter, check_priority, shared_limiter
+from zim_async.limits import ActionLimiter, shared_limiter
 from zim_async.turns import INTERACTIVE_IN_A_ROW, Priority
 from zim_async.window import PAUSE
 
@@ -381,9 +381,3 @@ def test_rates_by_action() -> None:
 def test_bad_rates_are_refused(qps: float) -> None:
     with pytest.raises(ConfigError, match="qps"):
         RateLimiter(qps)
-
-
-def test_only_two_priorities_exist() -> None:
-    check_priority("bulk")
-    with pytest.raises(InvalidArgumentError, match="'interactive' or 'bulk', not 'urgent'"):
-        check_priority("urgent")

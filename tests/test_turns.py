@@ -3,21 +3,21 @@ import asyncio
 import pytest
 
 from benchmarks import virtual_time
-from zim_async import ZimError
-from zim_async.turns import Turn, Turns
+from zim_async import ClosedError, InvalidArgumentError
+from zim_async.turns import Turn, Turns, check_priority
 
 
 def test_turns_given_up_are_never_met_and_are_swept_out() -> None:
     async def main() -> None:
         loop = asyncio.get_running_loop()
-        turns, all_turns = Turns(), [Turn(None, loop) for _ in range(100)]
+        turns, all_turns = Turns(), [Turn("bulk", None, loop) for _ in range(100)]
         for turn in all_turns:
-            turns.join(turn, "bulk", again=False)
+            turns.join(turn, again=False)
         for turn in all_turns[:60]:
             turn.cancel()
-            turns.leave("bulk")
+            turns.leave(turn)
         assert len(turns) == turns.ahead_of("bulk") == 40
-        assert len(turns._lines["bulk"]._turns) < 60
+        assert len(turns._bulk._turns) < 60
         assert [turns.next() for _ in range(41)] == [*all_turns[60:], None]
         assert len(turns) == 0
 
@@ -27,11 +27,11 @@ def test_turns_given_up_are_never_met_and_are_swept_out() -> None:
 def test_an_owner_gives_up_only_its_own() -> None:
     async def main() -> None:
         loop, mine = asyncio.get_running_loop(), object()
-        turns, own, other = Turns(), Turn(mine, loop), Turn(None, loop)
-        turns.join(own, "bulk", again=False)
-        turns.join(other, "interactive", again=False)
+        turns, own, other = Turns(), Turn("bulk", mine, loop), Turn("interactive", None, loop)
+        turns.join(own, again=False)
+        turns.join(other, again=False)
         turns.give_up(mine, "closed")
-        with pytest.raises(ZimError, match="closed"):
+        with pytest.raises(ClosedError, match="closed"):
             await own
         assert not other.done()
 
@@ -42,11 +42,17 @@ def test_a_newcomer_counts_those_who_go_before_it() -> None:
     async def main() -> None:
         loop, turns = asyncio.get_running_loop(), Turns()
         for _ in range(20):
-            turns.join(Turn(None, loop), "interactive", again=False)
+            turns.join(Turn("interactive", None, loop), again=False)
         assert turns.ahead_of("interactive") == turns.ahead_of("bulk") == 20
         for _ in range(5):
-            turns.join(Turn(None, loop), "bulk", again=False)
+            turns.join(Turn("bulk", None, loop), again=False)
         assert turns.ahead_of("interactive") == 20 + 2
         assert turns.ahead_of("bulk") == 25
 
     virtual_time.run(main())
+
+
+def test_only_two_priorities_exist() -> None:
+    check_priority("bulk")
+    with pytest.raises(InvalidArgumentError, match="'interactive' or 'bulk', not 'urgent'"):
+        check_priority("urgent")

@@ -47,7 +47,7 @@ def test_permits_come_back_late_by_little_alone_and_by_more_the_more_of_a_shared
 def test_a_pause_only_moves_later() -> None:
     window = Window(20)
     refuse(window, 10.0)
-    refuse(window, 9.9)
+    refuse(window, 9.9)  # answers may be told of late
     assert window.opens_at(10.0) == 10.0 + PAUSE
 
 

@@ -17,20 +17,21 @@ import aiohttp
 from . import protocol
 from .actions import Action, ClearPeerMessage, ConvType, DeleteConv
 from .clock import ServerClock, is_clock_refusal, second_refusal
+from .codes import Verdict, verdict_of
 from .endpoints import Region, quota_domain, resolve
 from .errors import (
+    ClosedError,
     ConfigError,
     InvalidArgumentError,
     QueueTimeoutError,
-    RateLimitedError,
     TransportError,
     ZimError,
 )
-from .limits import ActionLimiter, Rate, RateLimiter, check_priority, shared_limiter
-from .protocol import Credentials, Response
+from .limits import ActionLimiter, Rate, RateLimiter, shared_limiter
+from .protocol import Answer, Credentials, Response
 from .retry import RetryPolicy
 from .session import SessionManager
-from .turns import Priority
+from .turns import Priority, check_priority
 
 log = logging.getLogger("zim_async")
 
@@ -44,7 +45,9 @@ class CallOptions(TypedDict, total=False):
     retry: RetryPolicy | None
 
 
-_NO_DEADLINE: Final = contextlib.nullcontext()
+_NO_DEADLINE: Final = (
+    contextlib.nullcontext()
+)  # asyncio.timeout(None) does the same, but costs a waiting call 110 bytes
 
 
 @dataclass(slots=True, eq=False)
@@ -200,8 +203,8 @@ class ZimClient:
                 if turn is not None:
                     try:
                         await turn
-                    except (asyncio.CancelledError, ZimError):
-                        limiter.leave(turn, priority)
+                    except (asyncio.CancelledError, ClosedError):
+                        limiter.leave(turn)
                         raise
                 call = _Call(action, limiter, priority)
                 outcome = await self._exchange(call)
@@ -234,9 +237,8 @@ class ZimClient:
             return outcome
         try:
             return await policy.resume(outcome, attempt)
-        except ZimError as error:
-            if type(error) is not ZimError:
-                raise
+        except ClosedError:
+            pass
         # Closed in between, which says nothing about what the server did: the last failure does.
         raise call.last_error or outcome
 
@@ -255,11 +257,15 @@ class ZimClient:
         """Sign, post and decode, now that the limiter let the call go; return what came of it."""
         if self._closed:
             call.limiter.give_back()
-            return ZimError("the client was closed before this attempt was sent")
+            return ClosedError("the client was closed before this attempt was sent")
         call.attempts += 1
         call.sending = True
+        action, timestamp = call.action, self._clock.now()
+        query = protocol.signed_query(self._credentials, action, secrets.token_hex(8), timestamp)
         try:
-            outcome, floor = await self._post(call)
+            answer = await self._sessions.post(
+                self._url.with_query(query), protocol.encode(action), timeout=self._timeout
+            )
         except BaseException as error:
             if not call.loop.is_closed():  # else thrown away with its loop, which the limiter accounts for
                 call.limiter.release()
@@ -267,32 +273,30 @@ class ZimClient:
                 error.__traceback__ = None  # its frames hold the signed URL
             raise
         call.sending = False
-        call.limiter.release(floor=floor, refused=isinstance(outcome, RateLimitedError))
-        if isinstance(outcome, ZimError):
-            outcome.action, outcome.attempts = call.action.name, call.attempts
-            if type(outcome) is not ZimError:
-                call.last_error = outcome
-            log.debug("attempt %d: %s", call.attempts, outcome)
+        outcome: Response | ZimError
+        if isinstance(answer, Answer):
+            outcome = protocol.decode(action.name, answer, call.attempts)
+            call.skew = self._clock.observe(outcome, answer.date, timestamp)
+            floor = answer.floor
         else:
-            log.debug("%s done, attempt %d, request ID %.100r", outcome.action, call.attempts, outcome.request_id)
+            outcome, call.skew, floor = answer, None, 0.0
+        if isinstance(outcome, Response):
+            call.limiter.release(floor=floor)
+            log.debug("%s done, attempt %d, request ID %.100r", action.name, call.attempts, outcome.request_id)
+        else:
+            call.limiter.release(floor=floor, refused=verdict_of(outcome) is Verdict.SLOW_DOWN)
+            self._note_failure(call, outcome)
         return outcome
 
-    async def _post(self, call: _Call) -> tuple[Response | ZimError, float]:
-        """Return the outcome and the floor of the round trip."""
-        timestamp = self._clock.now()
-        query = protocol.signed_query(self._credentials, call.action, secrets.token_hex(8), timestamp)
-        answer = await self._sessions.post(
-            self._url.with_query(query), protocol.encode(call.action), timeout=self._timeout
-        )
-        if isinstance(answer, ZimError):
-            return answer, 0.0
-        outcome = protocol.decode(call.action.name, answer, call.attempts)
-        call.skew = self._clock.observe(outcome, answer.date, timestamp)
-        return outcome, answer.floor
+    def _note_failure(self, call: _Call, error: ZimError) -> None:
+        error.action, error.attempts = call.action.name, call.attempts
+        if not isinstance(error, ClosedError):
+            call.last_error = error
+        log.debug("attempt %d: %s", call.attempts, error)
 
     def _check_open(self) -> None:
         if self._closed:
-            raise ZimError("the client is closed; make a new one, or close it later")
+            raise ClosedError("the client is closed; make a new one, or close it later")
 
 
 def _response_or_raise(outcome: Response | ZimError) -> Response:
@@ -310,7 +314,10 @@ def _deadline_error(call: _Call, deadline: float | None) -> ZimError:
     elif call.last_error is not None:
         return call.last_error
     else:
-        error = QueueTimeoutError(f"still in the queue at the deadline of {deadline} s; nothing was sent")
+        error = QueueTimeoutError(
+            f"still in the queue at the deadline of {deadline} s; nothing was sent",
+            estimated_wait=call.limiter.estimated_wait(call.priority),
+        )
     error.action, error.attempts = call.action.name, call.attempts
     return error
 

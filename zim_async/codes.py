@@ -25,6 +25,7 @@ from .errors import (
 )
 
 SUCCESS: Final = 0
+TOO_MANY_REQUESTS: Final = 429  # of HTTP, from a gateway before the server
 
 
 class Verdict(Enum):
@@ -111,4 +112,6 @@ def verdict_of(error: ZimError) -> Verdict:
     if isinstance(error, ApiError):
         # An ApiError always carries the code it was made from.
         return RULES.get(error.code or SUCCESS, UNDOCUMENTED).verdict
+    if isinstance(error, TransportError) and error.status == TOO_MANY_REQUESTS:
+        return SLOW_DOWN
     return RETRY if isinstance(error, TransportError | ProtocolError) else FAIL

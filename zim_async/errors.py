@@ -47,6 +47,10 @@ class InvalidArgumentError(ZimError, ValueError):
     """An argument was refused before anything was sent."""
 
 
+class ClosedError(ZimError):
+    """What the call needs is closed, or in use on another event loop; this attempt was not sent."""
+
+
 class QueueTimeoutError(ZimError):
     """The call was given up before its turn came; nothing was sent.
 
@@ -63,8 +67,8 @@ class TransportError(ZimError):
     """No usable answer came: no connection, a reset, a time-out, or HTTP 5xx or 429.
 
     ``maybe_applied`` tells whether the server may have acted all the same; both actions are
-    idempotent, so repeating them is safe either way. ``retry_after`` is the wait in seconds
-    that the server asked for, if it did.
+    idempotent, so repeating them is safe either way. ``status`` is the HTTP status if there was
+    one, ``retry_after`` the wait in seconds that the server asked for if it did.
     """
 
     def __init__(
@@ -72,11 +76,13 @@ class TransportError(ZimError):
         text: str,
         *,
         maybe_applied: bool = True,
+        status: int | None = None,
         retry_after: float | None = None,
         action: str | None = None,
     ) -> None:
         super().__init__(text, action=action)
         self.maybe_applied = maybe_applied
+        self.status = status
         self.retry_after = retry_after
 
 

@@ -17,7 +17,7 @@ from email.utils import parsedate_to_datetime
 from typing import Final, NamedTuple
 
 from .actions import Action
-from .codes import RULES, SUCCESS, UNDOCUMENTED
+from .codes import RULES, SUCCESS, TOO_MANY_REQUESTS, UNDOCUMENTED
 from .errors import ApiError, ConfigError, ProtocolError, TransportError
 
 MAX_BODY_BYTES: Final = 64 * 1024
@@ -90,9 +90,10 @@ def encode(action: Action) -> bytes:
 def decode(action: str, answer: Answer, attempts: int = 1) -> Response | ApiError | ProtocolError | TransportError:
     """Return the response that an answer holds, or the error that it amounts to."""
     status = answer.status
-    if status >= 500 or status == 429:
+    if status >= 500 or status == TOO_MANY_REQUESTS:
         return TransportError(
             f"HTTP {status} from the server. Try again later; repeating is safe",
+            status=status,
             retry_after=parse_retry_after(answer.retry_after, answer.date),
             action=action,
         )

@@ -25,28 +25,28 @@ class RoundTrips:
     """
 
     def __init__(self) -> None:
-        self._shortest = [math.inf, math.inf]  # of this generation, and of the one before
+        self.floor = 0.0  # seconds that every round trip takes at least; 0 until enough were seen
+        self._shortest = math.inf
         self._total = 0.0
         self._count = 0
-        self._mean_before: float | None = None
+        self._before: tuple[float, float] | None = None  # shortest and mean of the generation before
 
     def add(self, seconds: float) -> None:
         """Take one round trip into account; never one that opened its connection, which takes longer."""
         if self._count == GENERATION:
-            self._mean_before = self._total / self._count
-            self._shortest = [math.inf, self._shortest[0]]
-            self._total, self._count = 0.0, 0
-        self._shortest[0] = min(self._shortest[0], seconds)
+            self._before = (self._shortest, self._total / self._count)
+            self._shortest, self._total, self._count = math.inf, 0.0, 0
         self._total += seconds
         self._count += 1
+        # Down at once; up is in no hurry.
+        if seconds < self._shortest or self._count % MIN_SAMPLES == 0:
+            self._shortest = min(self._shortest, seconds)
+            self._learn()
 
-    @property
-    def floor(self) -> float:
-        """Seconds that every round trip takes at least; 0 until enough were seen."""
-        if self._mean_before is None and self._count < MIN_SAMPLES:
-            return 0.0
-        count = self._count + (0 if self._mean_before is None else GENERATION)
-        spread = max(SPREAD, SPREAD_OF_FEW / math.sqrt(count))
-        shortest = min(self._shortest)
-        means = [self._total / self._count] + ([] if self._mean_before is None else [self._mean_before])
-        return max(0.0, SHRINK * shortest - spread * (max(means) - shortest) - LOOP_LAG)
+    def _learn(self) -> None:
+        shortest, mean, count = self._shortest, self._total / self._count, self._count
+        if self._before is not None:
+            shortest, mean, count = min(shortest, self._before[0]), max(mean, self._before[1]), count + GENERATION
+        if count >= MIN_SAMPLES:
+            spread = max(SPREAD, SPREAD_OF_FEW / math.sqrt(count))
+            self.floor = max(0.0, SHRINK * shortest - spread * (mean - shortest) - LOOP_LAG)

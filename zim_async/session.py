@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from typing import Any, Final, Self
+from collections import defaultdict
+from typing import Any, Final, Self, TypeAlias
 
 import aiohttp
 from yarl import URL
 
-from .errors import ConfigError, TransportError, ZimError
+from .errors import ClosedError, ConfigError, TransportError, ZimError
 from .protocol import MAX_BODY_BYTES, Answer
 from .roundtrip import RoundTrips
 from .watchdog import Watchdog
@@ -18,6 +19,7 @@ from .watchdog import Watchdog
 _NEVER_SENT: Final = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError, aiohttp.ServerFingerprintMismatch)
 _HEADERS: Final = {"Content-Type": "application/json"}
 CONNECT_SHARE: Final = 0.95  # of a time-out, for connecting
+TimeOut: TypeAlias = tuple[Watchdog, aiohttp.ClientTimeout]
 
 
 class SessionManager:
@@ -26,7 +28,7 @@ class SessionManager:
     A caller's own ``session`` lends its connections, default headers, authentication and traces; it is never
     closed, nor are cookies put in its jar. ``trust_env`` lets proxies and ``.netrc`` of the environment apply.
     Once its event loop is closed, the next use opens a session on the loop then running; two loops at once
-    raise ``ZimError``, as does any use after ``close``.
+    raise ``ClosedError``, as does any use after ``close``.
     """
 
     def __init__(self, *, session: aiohttp.ClientSession | None = None, trust_env: bool = False) -> None:
@@ -36,10 +38,9 @@ class SessionManager:
         self._trust_env = trust_env
         self._session: aiohttp.ClientSession | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._watchdogs: dict[float, Watchdog] = {}
-        self._timeouts: dict[float, aiohttp.ClientTimeout] = {}
+        self._time_outs: dict[float, TimeOut] = {}  # by seconds
         self._sockets_opened = 0
-        self._round_trips: dict[str, RoundTrips] = {}
+        self._round_trips: defaultdict[str, RoundTrips] = defaultdict(RoundTrips)  # by host
         self._in_flight = 0
         self._idle: asyncio.Event | None = None
         self._closed = False
@@ -57,67 +58,59 @@ class SessionManager:
         ``timeout`` is in seconds. Redirects are not followed: they would carry the signature elsewhere.
         """
         loop = asyncio.get_running_loop()
-        if self._session is None or self._loop is not loop or self._closed or self._lender is not None:
+        session = self._session
+        if session is None or self._loop is not loop or self._closed or self._lender is not None:
             try:
-                await self._open()
-            except ZimError as error:
+                session = await self._open()
+            except ClosedError as error:
                 return error.with_traceback(None)
-        watchdog = self._watchdogs.get(timeout) or self._new_watchdog(timeout, loop)
+        watchdog, connecting = self._time_outs.get(timeout) or self._new_time_out(timeout, loop)
         watch = watchdog.start()
         self._in_flight += 1
+        sockets_opened, sent_at = self._sockets_opened, loop.time()
         try:
-            return await self._post(url, body, timeout, loop)
+            response = await session.post(url, data=body, allow_redirects=False, timeout=connecting)
+            content = await _read_bounded(response)
         except asyncio.CancelledError:
             if not watch.expired():
                 raise
+            return _to_transport_error(TimeoutError())
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
             return _to_transport_error(error)
         except RuntimeError:  # how aiohttp says that a session or its loop is closed
-            return ZimError("the aiohttp session is closed, or belongs to another event loop; nothing was sent")
+            return ClosedError("the aiohttp session is closed, or belongs to another event loop; nothing was sent")
         finally:
             watchdog.stop(watch)
             if not loop.is_closed():  # else thrown away with its loop, which `_move_to` accounts for
                 self._end_call()
-        return _to_transport_error(TimeoutError())
+        round_trips = self._round_trips[url.authority]
+        if self._sockets_opened == sockets_opened and self._lender is None:
+            # No connection was opened meanwhile, so this call reused one: its time is the network's own.
+            round_trips.add(loop.time() - sent_at)
+        headers = response.headers
+        return Answer(response.status, content, headers.get("Date"), headers.get("Retry-After"), round_trips.floor)
 
     async def close(self) -> None:
         """Refuse new calls, wait for those in flight, close what was opened here; a second call does nothing."""
         self._closed = True
         loop = asyncio.get_running_loop()
         if self._session is not None and self._loop is not loop and not _is_over(self._loop):
-            raise ZimError("close it on the event loop that it was used on")
+            raise ClosedError("close it on the event loop that it was used on")
         if self._in_flight and self._loop is loop:
             if self._idle is None:
                 self._idle = asyncio.Event()
             await self._idle.wait()
-        for watchdog in self._watchdogs.values():
+        for watchdog, _ in self._time_outs.values():
             watchdog.close()
         session, self._session = self._session, None
         if session is not None:
             await session.close()
 
-    async def _post(self, url: URL, body: bytes, timeout: float, loop: asyncio.AbstractEventLoop) -> Answer:
-        assert self._session is not None
-        sent_at, sockets_opened = loop.time(), self._sockets_opened
-        response = await self._session.post(url, data=body, allow_redirects=False, timeout=self._timeouts[timeout])
-        try:
-            content = await _read_bounded(response.content)
-        finally:
-            response.close()  # to which a connection that was read to the end doesn't belong any more
-        round_trips = self._round_trips.get(url.authority)
-        if round_trips is None:
-            round_trips = self._round_trips[url.authority] = RoundTrips()
-        if self._lender is None and sockets_opened == self._sockets_opened:
-            # No connection was opened meanwhile, so this call reused one: its time is the network's own.
-            round_trips.add(loop.time() - sent_at)
-        headers = response.headers
-        return Answer(response.status, content, headers.get("Date"), headers.get("Retry-After"), round_trips.floor)
-
-    def _new_watchdog(self, timeout: float, loop: asyncio.AbstractEventLoop) -> Watchdog:
+    def _new_time_out(self, timeout: float, loop: asyncio.AbstractEventLoop) -> TimeOut:
         # aiohttp times the connecting alone, so that a failure there is told apart from one after sending.
-        self._timeouts[timeout] = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_SHARE * timeout)
-        self._watchdogs[timeout] = Watchdog(timeout, loop)
-        return self._watchdogs[timeout]
+        connecting = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_SHARE * timeout)
+        time_out = self._time_outs[timeout] = (Watchdog(timeout, loop), connecting)
+        return time_out
 
     def _end_call(self) -> None:
         self._in_flight -= 1
@@ -127,9 +120,9 @@ class SessionManager:
     async def _open(self) -> aiohttp.ClientSession:
         loop = asyncio.get_running_loop()
         if self._closed:
-            raise ZimError("the session manager is closed; make a new one, or close it later")
+            raise ClosedError("the session manager is closed; make a new one, or close it later")
         if self._lender is not None and self._lender.closed:
-            raise ZimError("the aiohttp session that was lent is closed; close it after its client")
+            raise ClosedError("the aiohttp session that was lent is closed; close it after its client")
         if self._loop is not loop:
             await self._move_to(loop)
         if self._session is None:
@@ -156,10 +149,10 @@ class SessionManager:
 
     async def _move_to(self, loop: asyncio.AbstractEventLoop) -> None:
         if self._loop is not None and (self._lender is not None or not _is_over(self._loop)):
-            raise ZimError("used from a second event loop: make one client (and session) for each loop")
+            raise ClosedError("used from a second event loop: make one client (and session) for each loop")
         old, self._session = self._session, None
         self._loop, self._in_flight, self._idle = loop, 0, None
-        self._watchdogs.clear()
+        self._time_outs.clear()
         if old is not None:
             await old.close()  # its loop is gone: there is nothing left to wait for
 
@@ -168,11 +161,18 @@ def _is_over(loop: asyncio.AbstractEventLoop | None) -> bool:
     return loop is None or loop.is_closed()
 
 
-async def _read_bounded(stream: aiohttp.StreamReader) -> bytes:
+async def _read_bounded(response: aiohttp.ClientResponse) -> bytes:
     """Read to the end, but at most one byte above the limit: aiohttp bounds neither size nor unpacking."""
-    content = await stream.read(MAX_BODY_BYTES + 1)
-    while not stream.at_eof() and len(content) <= MAX_BODY_BYTES:
-        content += await stream.read(MAX_BODY_BYTES + 1 - len(content))
+    stream = response.content
+    try:
+        content = await stream.read(MAX_BODY_BYTES + 1)
+        while len(content) <= MAX_BODY_BYTES and not stream.at_eof():
+            content += await stream.read(MAX_BODY_BYTES + 1 - len(content))
+    except BaseException:
+        response.close()
+        raise
+    if not stream.at_eof():  # at its end, aiohttp has taken the connection back by itself
+        response.close()
     return content
 
 

@@ -26,14 +26,13 @@ DITHER_ALONE: Final = 0.003
 class Window:
     """Permits, ``qps`` of them, each in use until one period after its call's answer, less the round trip's floor.
 
-    Below one call a second there is one permit, and the period is longer instead.
+    Below one call a second there is one permit, and the period is longer instead; above, a fraction is
+    dropped: 2.5 calls a second are 2 in any second.
     A refusal makes permits fewer and sends the refused one off to a random phase of the second, where it
     may find room; where programs keep their phases, all find one, and hardly disturb each other.
     """
 
     def __init__(self, qps: float) -> None:
-        self.in_flight = 0
-        self.not_before = -math.inf
         self.last_refusal = -math.inf
         self._last_cut = -math.inf
         self._grown_at = -math.inf
@@ -50,6 +49,16 @@ class Window:
         self._permits = float(self._size)
 
     @property
+    def in_flight(self) -> int:
+        """Permits taken by calls whose end isn't known yet."""
+        return len(self._taken)
+
+    @property
+    def not_before(self) -> float:
+        """When the pause after the last refusal ends."""
+        return self.last_refusal + PAUSE
+
+    @property
     def permits(self) -> float:
         """Permits there are now; fewer than the rate allows after refusals."""
         return self._permits
@@ -60,7 +69,7 @@ class Window:
             heapq.heappop(self._returning)
         if self._permits < self._size:
             self._grow(now)
-        excess = self.in_flight + len(self._returning) - self._usable
+        excess = len(self._taken) + len(self._returning) - self._usable
         if excess < 0:
             return self.not_before
         if excess >= len(self._returning):
@@ -69,23 +78,20 @@ class Window:
 
     def take(self, now: float) -> None:
         """Take a permit; the caller has seen that the window is open."""
-        self.in_flight += 1
         self._taken.append(now)
 
     def end(self, now: float, floor: float = 0.0, *, refused: bool = False) -> None:
         """Note that a call ended, in whatever way; ``floor`` is what its round trip took at least."""
         if refused:
             self._refuse(now)
-        back_at = now + self._period - floor + random.uniform(0.0, self._lateness(refused))  # noqa: S311
+        back_at = now + self._period - floor + random.random() * self._lateness(refused)  # noqa: S311
         heapq.heappush(self._returning, back_at)
-        self.in_flight -= 1
         # Which of the calls in flight it was doesn't matter to the average.
         cycle = back_at - self._taken.popleft()
         self._cycle += (cycle - self._cycle) * (0.1 if self._cycle else 1.0)
 
     def give_back(self) -> None:
         """Return a permit at once whose call was never sent."""
-        self.in_flight -= 1
         self._taken.pop()
 
     def wait(self, position: int, now: float) -> float:
@@ -101,9 +107,7 @@ class Window:
         """Take what is known to a new event loop, whose calls in flight ended with the old one."""
         latest = now + self._period
         self._returning = sorted([min(at, latest) for at in self._returning] + [latest] * self.in_flight)
-        self.in_flight = 0
         self._taken.clear()
-        self.not_before = min(self.not_before, now + PAUSE)
         self.last_refusal = min(self.last_refusal, now)
         self._last_cut = min(self._last_cut, now)
         self._grown_at = min(self._grown_at, now)
@@ -119,8 +123,7 @@ class Window:
 
     def _refuse(self, now: float) -> None:
         self._grow(now)
-        self.last_refusal = now
-        self.not_before = max(self.not_before, now + PAUSE)
+        self.last_refusal = max(self.last_refusal, now)
         if now - self._last_cut >= 1.0:
             self._last_cut = now
             self._permits = max(1.0, self._permits * CUT)
