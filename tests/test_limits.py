@@ -7,7 +7,7 @@ import pytest
 
 from benchmarks import virtual_time
 from benchmarks.sharing import share_quota
-from zim_async import ConfigError, QueueTimeoutError, RateLimiter, ZimError
+from zim_async import ClosedError, ConfigError, QueueTimeoutError, RateLimiter, ZimError
 from zim_async.counting import COUNTERS, Counting
 from zim_async.limits import ActionLimiter, shared_limiter
 from zim_async.turns import INTERACTIVE_IN_A_ROW, Priority
@@ -238,7 +238,7 @@ def test_an_interactive_call_waits_no_longer_for_ten_thousand_bulk_ones() -> Non
     assert virtual_time.run(main())[197] <= 1.2
 
 
-def test_a_call_that_comes_again_goes_to_the_front() -> None:
+def test_calls_that_come_again_go_first_in_their_order() -> None:
     async def main() -> list[int]:
         limiter, order = ActionLimiter(1), []
         await call_many(limiter, 1)
@@ -248,10 +248,10 @@ def test_a_call_that_comes_again_goes_to_the_front() -> None:
             order.append(number)
             limiter.release()
 
-        await asyncio.gather(*(numbered(number, number == 4) for number in range(5)))
+        await asyncio.gather(*(numbered(number, number >= 3) for number in range(5)))
         return order
 
-    assert virtual_time.run(main()) == [4, 0, 1, 2, 3]
+    assert virtual_time.run(main()) == [3, 4, 0, 1, 2]
 
 
 @pytest.mark.parametrize("trip", [0.0, 0.02, 0.1])
@@ -307,7 +307,8 @@ def test_the_live_state_can_be_read() -> None:
 
 def test_an_owner_can_give_its_turns_up() -> None:
     async def main() -> list[object]:
-        limiter, mine, yours = ActionLimiter(1), object(), object()
+        limiters, mine, yours = RateLimiter(1), object(), object()
+        limiter = limiters.of("DeleteConv")
         await call_many(limiter, 1)
 
         async def one(owner: object) -> None:
@@ -316,11 +317,90 @@ def test_an_owner_can_give_its_turns_up() -> None:
 
         calls = [asyncio.create_task(one(owner)) for owner in (mine, yours, mine)]
         await asyncio.sleep(0)
-        limiter.give_up(mine, "closed")
+        await limiters.give_up(mine, "closed")
         return await asyncio.gather(*calls, return_exceptions=True)
 
     results = virtual_time.run(main())
     assert [str(result) for result in results] == ["closed", "None", "closed"]
+
+
+def test_giving_up_many_leaves_the_loop_free() -> None:
+    async def main() -> None:
+        limiters, owner = RateLimiter(1), object()
+        limiter = limiters.of("DeleteConv")
+        await call_many(limiter, 1)
+        waiting = [asyncio.create_task(limiter.acquire(owner=owner)) for _ in range(2_000)]
+        other = asyncio.create_task(call_many(limiter, 1))
+        await asyncio.sleep(0)
+        giving_up = asyncio.create_task(limiters.give_up(owner, "closed"))
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        assert 0 < sum(task.done() for task in waiting) < 1_000
+        await giving_up
+        results = await asyncio.gather(*waiting, return_exceptions=True)
+        assert all(isinstance(result, ClosedError) for result in results)
+        await other
+
+    virtual_time.run(main())
+
+
+def test_a_call_never_sent_gives_back_its_token_too() -> None:
+    async def main() -> None:
+        limiter, loop = ActionLimiter(0.2), asyncio.get_running_loop()
+        for _ in range(10):
+            await limiter.acquire()
+            limiter.give_back()
+        await asyncio.wait_for(limiter.acquire(), 0.1)
+        start = loop.time()
+        leaving = asyncio.create_task(limiter.acquire())
+        limiter.release()
+        await asyncio.sleep(2)
+        leaving.cancel()
+        await limiter.acquire()
+        assert loop.time() - start == pytest.approx(5.0, abs=0.01)
+        limiter.release()
+
+    virtual_time.run(main())
+
+
+def test_permits_that_grow_back_are_used_while_a_slow_call_is_under_way() -> None:
+    async def main() -> float:
+        limiter, loop = ActionLimiter(3), asyncio.get_running_loop()
+        for _ in range(40):
+            await limiter.acquire()
+            limiter.release(refused=True)
+        await limiter.acquire()
+        start = loop.time()
+        await limiter.acquire()
+        return loop.time() - start
+
+    assert virtual_time.run(main()) < 60
+
+
+def test_the_queue_goes_on_when_somebody_cancels_every_task() -> None:
+    async def main() -> None:
+        limiter = ActionLimiter(1)
+        await call_many(limiter, 1)
+        waiting = asyncio.create_task(call_many(limiter, 1))
+        await asyncio.sleep(0.1)
+        assert limiter._serving is not None
+        limiter._serving.cancel()
+        await asyncio.wait_for(waiting, 2)
+
+    virtual_time.run(main())
+
+
+def test_the_rate_can_be_changed_between_two_loops() -> None:
+    limiter = ActionLimiter(1)
+    loop = virtual_time.VirtualLoop()
+    loop.run_until_complete(call_many(limiter, 1))
+    waiting = loop.create_task(limiter.acquire())
+    loop.run_until_complete(asyncio.sleep(0))
+    waiting.cancel()
+    loop.run_until_complete(asyncio.gather(waiting, return_exceptions=True))
+    loop.close()
+    limiter.qps = 5
+    virtual_time.run(call_many(limiter, 1))
 
 
 @pytest.mark.parametrize("trip", [0.001, 0.02])

@@ -1,6 +1,7 @@
 """Whatever happens in whatever order: no permit is lost or doubled, and no second sees too many arrivals."""
 
 import asyncio
+import contextlib
 import random
 from collections.abc import Callable
 
@@ -9,7 +10,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from benchmarks.virtual_time import VirtualLoop
-from zim_async.limits import ActionLimiter
+from zim_async import ClosedError
+from zim_async.limits import RateLimiter
 from zim_async.turns import Priority
 from zim_async.window import DITHER
 
@@ -20,7 +22,8 @@ class Limiting(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.loop = VirtualLoop()
-        self.limiter = ActionLimiter(3)
+        self.limiters = RateLimiter(3)
+        self.limiter = self.limiters.of("DeleteConv")
         self.waiting: list[asyncio.Task[None]] = []
         self.sent: list[float] = []  # when each call in flight was sent
         self.arrivals: list[float] = []
@@ -37,19 +40,26 @@ class Limiting(RuleBasedStateMachine):
         for task in [task for task in self.waiting if task.done()]:
             self.waiting.remove(task)
 
-    async def call(self, priority: Priority) -> None:
-        await self.limiter.acquire(priority)
-        self.sent.append(self.loop.time())
+    async def call(self, priority: Priority, owner: object = None) -> None:
+        with contextlib.suppress(ClosedError):
+            await self.limiter.acquire(priority, owner=owner)
+            self.sent.append(self.loop.time())
 
-    @rule(priority=st.sampled_from(PRIORITIES), count=st.integers(1, 8))
-    def acquire(self, priority: Priority, count: int) -> None:
-        self.waiting += [self.loop.create_task(self.call(priority)) for _ in range(count)]
+    @rule(priority=st.sampled_from(PRIORITIES), count=st.integers(1, 8), owner=st.sampled_from("ab"))
+    def acquire(self, priority: Priority, count: int, owner: str) -> None:
+        self.waiting += [self.loop.create_task(self.call(priority, owner)) for _ in range(count)]
         self.turn()
 
     @precondition(lambda self: self.waiting)
-    @rule(choose=st.randoms(use_true_random=False))
-    def cancel(self, choose: random.Random) -> None:
-        choose.choice(self.waiting).cancel()
+    @rule(choose=st.randoms(use_true_random=False), share=st.floats(0, 1))
+    def cancel(self, choose: random.Random, share: float) -> None:
+        for task in choose.sample(self.waiting, max(1, int(share * len(self.waiting)))):
+            task.cancel()
+        self.turn()
+
+    @rule(owner=st.sampled_from("ab"))
+    def give_up(self, owner: str) -> None:
+        self.loop.run_until_complete(self.limiters.give_up(owner, "closed"))
         self.turn()
 
     @precondition(lambda self: self.waiting)
@@ -123,6 +133,7 @@ class Limiting(RuleBasedStateMachine):
         for task in self.waiting:
             task.cancel()
         self.turn()
+        assert self.limiter.waiting == 0
         self.loop.close()
 
 

@@ -27,6 +27,20 @@ def test_a_faster_answer_counts_at_once() -> None:
     assert learned(*[0.2] * 100, 0.04) < 0.03
 
 
+def test_a_call_that_opened_its_connection_can_only_lower_the_floor() -> None:
+    trips = RoundTrips()
+    for _ in range(MIN_SAMPLES):
+        trips.undercut(0.1)
+    assert trips.floor == 0.0
+    for _ in range(MIN_SAMPLES):
+        trips.add(0.2)
+    learned = trips.floor
+    trips.undercut(0.5)
+    assert trips.floor == learned
+    trips.undercut(0.05)
+    assert trips.floor < 0.05
+
+
 def test_a_slower_route_is_believed_after_two_generations() -> None:
     assert learned(*[0.05] * 30, *[0.2] * GENERATION) < 0.05
     assert learned(*[0.05] * 30, *[0.2] * 2 * GENERATION) == pytest.approx(SHRINK * 0.2 - LOOP_LAG)

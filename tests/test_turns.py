@@ -3,7 +3,7 @@ import asyncio
 import pytest
 
 from benchmarks import virtual_time
-from zim_async import ClosedError, InvalidArgumentError
+from zim_async import InvalidArgumentError
 from zim_async.turns import Turn, Turns, check_priority
 
 
@@ -24,16 +24,33 @@ def test_turns_given_up_are_never_met_and_are_swept_out() -> None:
     virtual_time.run(main())
 
 
-def test_an_owner_gives_up_only_its_own() -> None:
+def test_an_owner_finds_its_own() -> None:
     async def main() -> None:
         loop, mine = asyncio.get_running_loop(), object()
         turns, own, other = Turns(), Turn("bulk", mine, loop), Turn("interactive", None, loop)
         turns.join(own, again=False)
         turns.join(other, again=False)
-        turns.give_up(mine, "closed")
-        with pytest.raises(ClosedError, match="closed"):
-            await own
-        assert not other.done()
+        assert turns.owned_by(mine) == [own]
+        own.cancel()
+        assert turns.owned_by(mine) == []
+
+    virtual_time.run(main())
+
+
+def test_turns_that_end_together_are_counted_right_whoever_is_told_first() -> None:
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        turns, all_turns = Turns(), [Turn("bulk", None, loop) for _ in range(8)]
+        for turn in all_turns:
+            turns.join(turn, again=False)
+        for turn in all_turns[:5]:
+            turn.cancel()
+        assert turns.next() is all_turns[5]  # it meets those cancelled before they leave
+        for turn in all_turns[:5]:
+            turns.leave(turn)
+        assert len(turns) == 2
+        assert [turns.next(), turns.next(), turns.next()] == [*all_turns[6:], None]
+        assert len(turns) == 0
 
     virtual_time.run(main())
 

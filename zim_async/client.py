@@ -146,7 +146,9 @@ class ZimClient:
     async def close(self) -> None:
         """Refuse new calls and give up those in the queue; close sessions of its own after the calls in flight."""
         self._closed = True
-        self._limiter.give_up(self, "the client was closed while the call waited its turn; this attempt was not sent")
+        await self._limiter.give_up(
+            self, "the client was closed while the call waited its turn; this attempt was not sent"
+        )
         if self._owns_sessions:
             await self._sessions.close()
 

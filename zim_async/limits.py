@@ -40,6 +40,7 @@ from .turns import Priority, Turn, Turns
 from .window import Window
 
 DEFAULT_QPS: Final = 20.0
+GIVEN_UP_AT_A_TIME: Final = 500
 Rate: TypeAlias = float | Mapping[str, float]
 
 
@@ -65,6 +66,10 @@ class Bucket:
             self._in_hand = self._handful
         self._in_hand -= 1
         return True
+
+    def put_back(self) -> None:
+        """Return a token that came to nothing."""
+        self._in_hand += 1
 
     async def take(self) -> None:
         """Wait for a token and take it."""
@@ -120,6 +125,8 @@ class ActionLimiter:
     @property
     def permits(self) -> float:
         """Calls that may be under way in any one second: ``qps``, or fewer after refusals."""
+        if self._loop is not None:
+            self._window.grow(self._loop.time())
         return self._window.permits
 
     @property
@@ -148,9 +155,9 @@ class ActionLimiter:
                 self.leave(turn)
                 raise
 
-    def give_up(self, owner: object, reason: str) -> None:
-        """Fail the waiting turns of an owner with a ``ClosedError``."""
-        self._turns.give_up(owner, reason)
+    def turns_of(self, owner: object) -> list[Turn]:
+        """Return the turns that wait on the running loop for an owner."""
+        return self._turns.owned_by(owner) if self._loop is asyncio.get_running_loop() else []
 
     def join(
         self, priority: Priority, max_wait: float | None = None, *, owner: object = None, again: bool = False
@@ -195,39 +202,51 @@ class ActionLimiter:
         self._signal_change()
 
     def give_back(self) -> None:
-        """Return the permit of a call that was let through but never sent."""
+        """Return permit and token of a call that was let through but never sent."""
         self._window.give_back()
+        self._bucket.put_back()
         self._signal_change()
 
     async def _serve(self) -> None:
         """Let the heads of the queue through, one after another, until nobody waits."""
         loop = asyncio.get_running_loop()
         while self._turns:
-            await self._bucket.take()
             await self._window_open(loop)
-            turn = self._turns.next()
+            await self._bucket.take()
+            # While that took its time, a refusal may have closed the window, or the last waiter been cancelled.
+            turn = self._turns.next() if self._window.opens_at(loop.time()) <= loop.time() else None
             if turn is not None:
                 self._window.take(loop.time())
                 turn.set_result(None)
+            else:
+                self._bucket.put_back()
+                await asyncio.sleep(0)
 
     async def _window_open(self, loop: asyncio.AbstractEventLoop) -> None:
         while (opens_at := self._window.opens_at(loop.time())) > loop.time():
             self._change = loop.create_future()
-            timer = loop.call_at(opens_at, self._signal_change) if opens_at < math.inf else None
+            # Permits may grow back, which nothing else would tell of.
+            timer = loop.call_at(min(opens_at, loop.time() + 1.0), self._signal_change)
             try:
                 await self._change
             finally:
-                if timer is not None:
-                    timer.cancel()
+                timer.cancel()
 
     def _serve_queue(self) -> None:
-        if self._turns and self._loop is not None and (self._serving is None or self._serving.done()):
+        if not self._turns or self._loop is None or self._loop.is_closed():
+            return
+        if self._serving is None or self._serving.done():
             self._serving = self._loop.create_task(self._serve())
+            self._serving.add_done_callback(self._resume_serving)
+
+    def _resume_serving(self, ended: asyncio.Task[None]) -> None:
+        if ended.cancelled() and ended is self._serving:  # by somebody who cancels every task there is
+            self._serve_queue()
 
     def _stop_serving(self) -> None:
-        if self._serving is not None:
-            self._serving.cancel()
-            self._serving = None
+        serving, self._serving = self._serving, None
+        if serving is not None and not serving.get_loop().is_closed():
+            serving.cancel()
 
     def _signal_change(self) -> None:
         if self._change is not None and not self._change.done():
@@ -261,10 +280,14 @@ class RateLimiter:
         """Return the limiter of an action by its name."""
         return self._limiters[action]
 
-    def give_up(self, owner: object, reason: str) -> None:
-        """Fail the waiting turns of an owner with a ``ClosedError``."""
-        for limiter in self._limiters.values():
-            limiter.give_up(owner, reason)
+    async def give_up(self, owner: object, reason: str) -> None:
+        """Fail the waiting turns of an owner with a ``ClosedError``, some at a time so that the loop stays free."""
+        turns = [turn for limiter in self._limiters.values() for turn in limiter.turns_of(owner)]
+        for number, turn in enumerate(turns, 1):
+            if not turn.done():
+                turn.set_exception(ClosedError(reason))
+            if number % GIVEN_UP_AT_A_TIME == 0:
+                await asyncio.sleep(0)
 
     @property
     def qps(self) -> Mapping[str, float]:

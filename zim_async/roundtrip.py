@@ -43,6 +43,12 @@ class RoundTrips:
             self._shortest = min(self._shortest, seconds)
             self._learn()
 
+    def undercut(self, seconds: float) -> None:
+        """Take the time of a call that opened its connection: it can only show that trips are shorter than thought."""
+        if seconds < self._shortest and self._count:
+            self._shortest = seconds
+            self._learn()
+
     def _learn(self) -> None:
         shortest, mean, count = self._shortest, self._total / self._count, self._count
         if self._before is not None:

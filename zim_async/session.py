@@ -83,10 +83,11 @@ class SessionManager:
             watchdog.stop(watch)
             if not loop.is_closed():  # else thrown away with its loop, which `_move_to` accounts for
                 self._end_call()
-        round_trips = self._round_trips[url.authority]
-        if self._sockets_opened == sockets_opened and self._lender is None:
-            # No connection was opened meanwhile, so this call reused one: its time is the network's own.
-            round_trips.add(loop.time() - sent_at)
+        round_trips, seconds = self._round_trips[url.authority], loop.time() - sent_at
+        if self._lender is None:
+            # Where no connection was opened meanwhile, the call reused one: its time is the network's own.
+            pure = self._sockets_opened == sockets_opened
+            (round_trips.add if pure else round_trips.undercut)(seconds)
         headers = response.headers
         return Answer(response.status, content, headers.get("Date"), headers.get("Retry-After"), round_trips.floor)
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from collections.abc import Iterator
+from itertools import chain
 from typing import Final, Literal, TypeAlias, get_args
 
-from .errors import ClosedError, InvalidArgumentError
+from .errors import InvalidArgumentError
 
 Priority: TypeAlias = Literal["interactive", "bulk"]
 # While both wait, every so many interactive calls let one bulk call by: none waits for ever.
@@ -28,39 +30,35 @@ class Line:
     """Turns of one priority. One that was given up may linger until a sweep, but is never met."""
 
     def __init__(self) -> None:
+        self._again: deque[Turn] = deque()  # of calls that have waited before
         self._turns: deque[Turn] = deque()
-        self._left = 0
+        self._waiting = 0
 
     def __len__(self) -> int:
-        return len(self._turns) - self._left
+        return self._waiting
 
-    def join(self, turn: Turn, *, in_front: bool) -> None:
-        """Append a turn, or put it in front."""
-        if in_front:
-            self._turns.appendleft(turn)
-        else:
-            self._turns.append(turn)
+    def __iter__(self) -> Iterator[Turn]:
+        return (turn for turn in chain(self._again, self._turns) if not turn.done())
+
+    def join(self, turn: Turn, *, again: bool) -> None:
+        """Append a turn, to those which go first if its call has waited before."""
+        (self._again if again else self._turns).append(turn)
+        self._waiting += 1
 
     def leave(self) -> None:
-        """Note that one of the turns was given up; sweeping only when half were keeps this cheap."""
-        self._left += 1
-        if 2 * self._left > len(self._turns):
+        """Note that one of the turns was given up; sweeping when half of them were keeps this cheap."""
+        self._waiting -= 1
+        if 2 * self._waiting < len(self._turns):
             self._turns = deque(turn for turn in self._turns if not turn.done())
-            self._left = 0
-
-    def give_up(self, owner: object, reason: str) -> None:
-        """Fail the turns of an owner."""
-        for turn in self._turns:
-            if turn.owner is owner and not turn.done():
-                turn.set_exception(ClosedError(reason))
 
     def pop(self) -> Turn | None:
         """Remove and return the first turn still waited for."""
-        while self._turns:
-            turn = self._turns.popleft()
-            if not turn.done():
-                return turn
-            self._left -= 1
+        for turns in (self._again, self._turns):
+            while turns:
+                turn = turns.popleft()
+                if not turn.done():
+                    self._waiting -= 1
+                    return turn
         return None
 
 
@@ -76,16 +74,15 @@ class Turns:
 
     def join(self, turn: Turn, *, again: bool) -> None:
         """Append a turn to its line; that of a call which has waited before goes in front."""
-        self._line(turn.priority).join(turn, in_front=again)
+        self._line(turn.priority).join(turn, again=again)
 
     def leave(self, turn: Turn) -> None:
-        """Note that a turn was given up by its waiter or owner."""
+        """Note that a turn was given up, by its waiter or its owner; to be told once, before or after it is met."""
         self._line(turn.priority).leave()
 
-    def give_up(self, owner: object, reason: str) -> None:
-        """Fail the turns of an owner with a ``ClosedError``."""
-        self._interactive.give_up(owner, reason)
-        self._bulk.give_up(owner, reason)
+    def owned_by(self, owner: object) -> list[Turn]:
+        """Return the turns of an owner that are still waited for."""
+        return [turn for turn in chain(self._interactive, self._bulk) if turn.owner is owner]
 
     def ahead_of(self, priority: Priority) -> int:
         """Return how many of those who wait now would go before a newcomer."""

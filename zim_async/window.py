@@ -21,6 +21,7 @@ PAUSE: Final = 0.2  # seconds for which a refusal stops the whole action
 # no gap, and one that comes later finds no way in. Those that hold more of the quota give way more.
 DITHER: Final = 0.12
 DITHER_ALONE: Final = 0.003
+CYCLES_AVERAGED: Final = 3
 
 
 class Window:
@@ -63,12 +64,20 @@ class Window:
         """Permits there are now; fewer than the rate allows after refusals."""
         return self._permits
 
+    def grow(self, now: float) -> None:
+        """Bring back permits for the clean seconds until ``now``."""
+        since = max(self._grown_at, self.last_refusal + 1.0)
+        if now > since and self._permits < self._size:
+            speed = GROWTH / self._permits * 2.0 ** min(64.0, (now - self.last_refusal - 1.0) / DOUBLING)
+            self._permits = min(self._size, self._permits + speed * (now - since))
+        self._grown_at = max(self._grown_at, now)
+
     def opens_at(self, now: float) -> float:
         """Return when the next permit can be taken: not after ``now`` means at once, ``inf`` after an answer."""
         while self._returning and self._returning[0] <= now:
             heapq.heappop(self._returning)
         if self._permits < self._size:
-            self._grow(now)
+            self.grow(now)
         excess = len(self._taken) + len(self._returning) - self._usable
         if excess < 0:
             return self.not_before
@@ -88,7 +97,7 @@ class Window:
         heapq.heappush(self._returning, back_at)
         # Which of the calls in flight it was doesn't matter to the average.
         cycle = back_at - self._taken.popleft()
-        self._cycle += (cycle - self._cycle) * (0.1 if self._cycle else 1.0)
+        self._cycle += (cycle - self._cycle) * (1.0 / (CYCLES_AVERAGED * self._size) if self._cycle else 1.0)
 
     def give_back(self) -> None:
         """Return a permit at once whose call was never sent."""
@@ -96,7 +105,9 @@ class Window:
 
     def wait(self, position: int, now: float) -> float:
         """Return the seconds until a call with ``position`` calls before it is let through, as things look."""
-        cycle = self._cycle or self._period
+        self.grow(now)
+        # Before the first answer there is only the age of the calls under way to go by.
+        cycle = self._cycle or self._period + (now - self._taken[0] if self._taken else 0.0)
         back = sorted([*self._returning, *(max(now, taken_at + cycle) for taken_at in self._taken)])
         free = self._usable - len(back)
         times = [now] * free + back[max(0, -free) :]
@@ -122,15 +133,8 @@ class Window:
         return DITHER_ALONE if self._permits == self._size else DITHER * self._permits / self._size
 
     def _refuse(self, now: float) -> None:
-        self._grow(now)
+        self.grow(now)
         self.last_refusal = max(self.last_refusal, now)
         if now - self._last_cut >= 1.0:
             self._last_cut = now
             self._permits = max(1.0, self._permits * CUT)
-
-    def _grow(self, now: float) -> None:
-        since = max(self._grown_at, self.last_refusal + 1.0)
-        if now > since and self._permits < self._size:
-            speed = GROWTH / self._permits * 2.0 ** min(64.0, (now - self.last_refusal - 1.0) / DOUBLING)
-            self._permits = min(self._size, self._permits + speed * (now - since))
-        self._grown_at = max(self._grown_at, now)
