@@ -9,8 +9,8 @@ from zim_async.clock import ServerClock, second_refusal
 EXPIRED = ClockSkewError("expired", code=100000004)
 
 
-def date(ahead: float) -> str:
-    return formatdate(time.time() + ahead, usegmt=True)
+def date(ahead: float) -> dict[str, str]:
+    return {"Date": formatdate(time.time() + ahead, usegmt=True)}
 
 
 def test_an_unknown_difference_is_none() -> None:
@@ -29,12 +29,12 @@ def test_minutes_are_learned_from_a_refusal_and_unlearned_from_any_answer(ahead:
 
 
 @pytest.mark.parametrize(
-    ("outcome", "date"),
-    [(EXPIRED, date(30)), (EXPIRED, None), (EXPIRED, "soon"), (ServerBusyError("busy", code=1), date(900))],
+    ("outcome", "headers"),
+    [(EXPIRED, date(30)), (EXPIRED, {}), (EXPIRED, {"Date": "soon"}), (ServerBusyError("busy", code=1), date(900))],
 )
-def test_nothing_is_learned_from_seconds_no_date_or_other_answers(outcome: object, date: str | None) -> None:
+def test_nothing_is_learned_from_seconds_no_date_or_other_answers(outcome: object, headers: dict[str, str]) -> None:
     clock = ServerClock()
-    assert clock.observe(outcome, date, clock.now()) is None
+    assert clock.observe(outcome, headers, clock.now()) is None
     assert clock.offset == 0
 
 

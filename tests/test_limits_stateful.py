@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import random
-from collections.abc import Callable
 
 from hypothesis import settings
 from hypothesis import strategies as st
@@ -53,7 +52,8 @@ class Limiting(RuleBasedStateMachine):
     @precondition(lambda self: self.waiting)
     @rule(choose=st.randoms(use_true_random=False), share=st.floats(0, 1))
     def cancel(self, choose: random.Random, share: float) -> None:
-        for task in choose.sample(self.waiting, max(1, int(share * len(self.waiting)))):
+        tasks = choose.sample(self.waiting, max(1, int(share * len(self.waiting))))
+        for task in tasks:
             task.cancel()
         self.turn()
 
@@ -72,9 +72,10 @@ class Limiting(RuleBasedStateMachine):
     @precondition(lambda self: self.sent)
     @rule(choose=st.randoms(use_true_random=False), refused=st.booleans())
     def answer(self, choose: random.Random, refused: bool) -> None:
-        now = self.loop.time()
-        sent_at = self.sent.pop(choose.randrange(len(self.sent)))
-        self.arrivals.append(choose.choice([sent_at, now, choose.uniform(sent_at, now)]))
+        # Every draw comes before any change: hypothesis may break off at a draw.
+        index, way = choose.randrange(len(self.sent)), choose.choice([0.0, 1.0, choose.random()])
+        sent_at = self.sent.pop(index)
+        self.arrivals.append(sent_at + way * (self.loop.time() - sent_at))
         self.limiter.release(refused=refused)
         self.turn()
 
@@ -113,18 +114,26 @@ class Limiting(RuleBasedStateMachine):
         return max(in_force[max(0, len(before) - 1) :])
 
     def teardown(self) -> None:
-        def until(done: Callable[[], bool]) -> None:
-            for _ in range(10_000):
-                if done():
-                    return
-                while self.sent:
-                    self.sent.pop()
-                    self.limiter.release()
-                self.turn(0.1)
-            raise AssertionError("a waiting call is never let through")
+        try:
+            self.let_everyone_through()
+            self.every_permit_is_there_after_a_rest()
+        finally:
+            for task in asyncio.all_tasks(self.loop):
+                task.cancel()
+            self.turn()
+            self.loop.close()
 
-        until(lambda: not self.waiting and not self.sent)
-        # After a long rest every permit is there, at once, and not one more.
+    def let_everyone_through(self) -> None:
+        for _ in range(10_000):
+            while self.sent:
+                self.sent.pop()
+                self.limiter.release()
+            if not self.waiting:
+                return
+            self.turn(0.1)
+        raise AssertionError("a waiting call is never let through")
+
+    def every_permit_is_there_after_a_rest(self) -> None:
         self.turn(1000.0 + DITHER)
         permits = int(self.limiter.qps)
         self.waiting = [self.loop.create_task(self.call("bulk")) for _ in range(permits + 1)]
@@ -134,7 +143,6 @@ class Limiting(RuleBasedStateMachine):
             task.cancel()
         self.turn()
         assert self.limiter.waiting == 0
-        self.loop.close()
 
 
 Limiting.TestCase.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)

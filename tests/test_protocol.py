@@ -130,7 +130,7 @@ def test_success_counts_only_with_http_200(status: int) -> None:
 
 @pytest.mark.parametrize("status", [429, 500, 502, 503, 504, 599])
 def test_http_failures_say_nothing_about_the_outcome(status: int) -> None:
-    outcome = decode("DeleteConv", Answer(status, b'{"Code":0}', retry_after="7"))
+    outcome = decode("DeleteConv", Answer(status, b'{"Code":0}', {"Retry-After": "7"}))
     assert isinstance(outcome, TransportError)
     assert outcome.maybe_applied
     assert outcome.retry_after == 7.0

@@ -265,9 +265,7 @@ class ZimClient:
         action, timestamp = call.action, self._clock.now()
         query = protocol.signed_query(self._credentials, action, secrets.token_hex(8), timestamp)
         try:
-            answer = await self._sessions.post(
-                self._url.with_query(query), protocol.encode(action), timeout=self._timeout
-            )
+            answer = await self._sessions.post(self._url, query, protocol.encode(action), timeout=self._timeout)
         except BaseException as error:
             if not call.loop.is_closed():  # else thrown away with its loop, which the limiter accounts for
                 call.limiter.release()
@@ -278,7 +276,7 @@ class ZimClient:
         outcome: Response | ZimError
         if isinstance(answer, Answer):
             outcome = protocol.decode(action.name, answer, call.attempts)
-            call.skew = self._clock.observe(outcome, answer.date, timestamp)
+            call.skew = self._clock.observe(outcome, answer.headers, timestamp)
             floor = answer.floor
         else:
             outcome, call.skew, floor = answer, None, 0.0

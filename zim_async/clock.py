@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from typing import Final, TypeGuard
 
 from .codes import Verdict, verdict_of
@@ -23,8 +24,8 @@ class ServerClock:
         """Return the server's time in whole Unix seconds."""
         return int(time.time() + self.offset)
 
-    def observe(self, outcome: object, date: str | None, signed_at: int) -> float | None:
-        """Learn from an answer and its Date; return server minus local clock in seconds if signing anew will help.
+    def observe(self, outcome: object, headers: Mapping[str, str], signed_at: int) -> float | None:
+        """Learn from an answer's Date; return server minus local clock in seconds if signing anew will help.
 
         That is so when the signature was refused and its time was minutes off the server's. While a
         difference is known, every answer is looked at, so that it is forgotten once the clocks agree.
@@ -32,7 +33,7 @@ class ServerClock:
         refused = is_clock_refusal(outcome)
         if not refused and not self.offset:
             return None
-        server_time = parse_date(date)
+        server_time = parse_date(headers.get("Date"))
         if server_time is None:
             return None
         difference = server_time - time.time()

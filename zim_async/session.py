@@ -52,7 +52,7 @@ class SessionManager:
     async def __aexit__(self, *_: object) -> None:
         await self.close()
 
-    async def post(self, url: URL, body: bytes, *, timeout: float) -> Answer | ZimError:
+    async def post(self, host: URL, query: str, body: bytes, *, timeout: float) -> Answer | ZimError:
         """Send a body and return the answer, or the failure as a value (see ``protocol`` for why).
 
         ``timeout`` is in seconds. Redirects are not followed: they would carry the signature elsewhere.
@@ -69,7 +69,7 @@ class SessionManager:
         self._in_flight += 1
         sockets_opened, sent_at = self._sockets_opened, loop.time()
         try:
-            response = await session.post(url, data=body, allow_redirects=False, timeout=connecting)
+            response = await session.post(host.with_query(query), data=body, allow_redirects=False, timeout=connecting)
             content = await _read_bounded(response)
         except asyncio.CancelledError:
             if not watch.expired():
@@ -83,13 +83,12 @@ class SessionManager:
             watchdog.stop(watch)
             if not loop.is_closed():  # else thrown away with its loop, which `_move_to` accounts for
                 self._end_call()
-        round_trips, seconds = self._round_trips[url.authority], loop.time() - sent_at
+        round_trips, seconds = self._round_trips[host.authority], loop.time() - sent_at
         if self._lender is None:
             # Where no connection was opened meanwhile, the call reused one: its time is the network's own.
             pure = self._sockets_opened == sockets_opened
             (round_trips.add if pure else round_trips.undercut)(seconds)
-        headers = response.headers
-        return Answer(response.status, content, headers.get("Date"), headers.get("Retry-After"), round_trips.floor)
+        return Answer(response.status, content, response.headers, round_trips.floor)
 
     async def close(self) -> None:
         """Refuse new calls, wait for those in flight, close what was opened here; a second call does nothing."""
