@@ -172,7 +172,8 @@ class ActionLimiter:
         if self._loop is not loop:
             self._move_to(loop)
         now = loop.time()
-        if not self._turns and self._window.opens_at(now) <= now and self._bucket.take_at_once():
+        # Nobody serves the queue: nobody waits.
+        if self._serving is None and self._window.opens_at(now) <= now and self._bucket.take_at_once():
             self._window.take(now)
             return None
         if max_wait is not None and (wait := self.estimated_wait(priority)) > max_wait:
@@ -199,7 +200,8 @@ class ActionLimiter:
         """Note that a call ended, ``refused`` for its rate or not; ``floor`` is what its round trip took at least."""
         if self._loop is not None:
             self._window.end(self._loop.time(), floor, refused=refused)
-        self._signal_change()
+        if self._change is not None:
+            self._signal_change()
 
     def give_back(self) -> None:
         """Return permit and token of a call that was let through but never sent."""
@@ -235,13 +237,14 @@ class ActionLimiter:
     def _serve_queue(self) -> None:
         if not self._turns or self._loop is None or self._loop.is_closed():
             return
-        if self._serving is None or self._serving.done():
+        if self._serving is None:
             self._serving = self._loop.create_task(self._serve())
             self._serving.add_done_callback(self._resume_serving)
 
     def _resume_serving(self, ended: asyncio.Task[None]) -> None:
-        if ended.cancelled() and ended is self._serving:  # by somebody who cancels every task there is
-            self._serve_queue()
+        if ended is self._serving:
+            self._serving = None
+            self._serve_queue()  # in case somebody cancelled every task there is
 
     def _stop_serving(self) -> None:
         serving, self._serving = self._serving, None

@@ -110,7 +110,9 @@ def decode(action: str, answer: Answer, attempts: int = 1) -> Response | ApiErro
     # By type: False, 0.0 and their like equal 0. A number that no server counts to would only flood the log.
     if type(code) is not int or code.bit_length() > 128:
         return _unexpected(action, status, f"no integer Code: {_shown(answer.body.decode(errors='replace'))}")
-    message, request_id = _text(content.get("Message")), _text(content.get("RequestId"))
+    message, request_id = content.get("Message", ""), content.get("RequestId", "")
+    if not (isinstance(message, str) and isinstance(request_id, str)):
+        message, request_id = _text(message), _text(request_id)
     if code != SUCCESS:
         return _refusal(action, code, _shown(message), _escaped(_QUERY.sub(r"\1[signature]", request_id)))
     if status != 200:

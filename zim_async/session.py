@@ -17,7 +17,6 @@ from .watchdog import Watchdog
 
 # Failures before a request can have left: the server saw nothing.
 _NEVER_SENT: Final = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError, aiohttp.ServerFingerprintMismatch)
-_HEADERS: Final = {"Content-Type": "application/json"}
 CONNECT_SHARE: Final = 0.95  # of a time-out, for connecting
 TimeOut: TypeAlias = tuple[Watchdog, aiohttp.ClientTimeout]
 
@@ -131,11 +130,9 @@ class SessionManager:
 
     def _new_session(self) -> aiohttp.ClientSession:
         options: dict[str, Any] = {"cookie_jar": aiohttp.DummyCookieJar(), "trust_env": self._trust_env}
-        options["headers"] = _HEADERS
         if (lender := self._lender) is not None:
             options |= {"connector": lender.connector, "connector_owner": False, "trust_env": lender.trust_env}
-            options |= {"headers": {**lender.headers, **_HEADERS}, "auth": lender.auth}
-            options |= {"trace_configs": lender.trace_configs}
+            options |= {"headers": lender.headers, "auth": lender.auth, "trace_configs": lender.trace_configs}
         else:
             # No limit on connections: the rate limiter bounds what is in flight, and a wait for a free
             # connection behind it would only eat into the time-out.

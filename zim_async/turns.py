@@ -11,6 +11,7 @@ from typing import Final, Literal, TypeAlias, get_args
 from .errors import InvalidArgumentError
 
 Priority: TypeAlias = Literal["interactive", "bulk"]
+PRIORITIES: Final[tuple[str, ...]] = get_args(Priority)
 # While both wait, every so many interactive calls let one bulk call by: none waits for ever.
 INTERACTIVE_IN_A_ROW: Final = 9
 
@@ -103,5 +104,5 @@ class Turns:
 
 def check_priority(priority: str) -> None:
     """Raise ``InvalidArgumentError`` unless it is one."""
-    if priority not in get_args(Priority):
+    if priority not in PRIORITIES:
         raise InvalidArgumentError(f"priority must be 'interactive' or 'bulk', not {priority!r}")
