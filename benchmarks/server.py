@@ -7,6 +7,7 @@ answers 7 beyond the limit. `python -m benchmarks.server --help`
 import argparse
 import asyncio
 import json
+import os
 import random
 import signal
 from functools import partial
@@ -104,8 +105,11 @@ def main() -> None:
     parser.add_argument("--jitter", type=float, default=0.0, help="mean of the exponential jitter each way, seconds")
     parser.add_argument("--setup", action="store_true", help="two more round trips on a new connection")
     parser.add_argument("--counting", choices=list(COUNTERS), help="how to count; not at all by default")
+    parser.add_argument("--core", type=int, help="the processor core to stay on")
     parser.add_argument("--limit", type=int, default=20, help="calls a second")
     options = parser.parse_args()
+    if options.core is not None:
+        os.sched_setaffinity(0, {options.core})
     asyncio.run(serve(Network(options.trip, options.jitter, options.setup), options.counting, options.limit))
 
 
