@@ -19,9 +19,9 @@ ANSWER = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {
 
 
 def _answer(code: int) -> bytes:
-    body = json.dumps(
-        {"Code": code, "Message": "success" if code == 0 else "refused", "RequestId": "343649807833778782"}
-    )
+    # "ok" is for slack_sdk, which takes part in a comparison.
+    content = {"Code": code, "Message": "refused" if code else "success", "RequestId": "343649807833778782", "ok": True}
+    body = json.dumps(content)
     return ANSWER.format(len(body), body).encode()
 
 

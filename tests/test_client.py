@@ -20,6 +20,7 @@ from zim_async import (
     AuthenticationError,
     ClearPeerMessage,
     ClockSkewError,
+    ClosedError,
     ConfigError,
     ConvType,
     DeleteConv,
@@ -37,6 +38,7 @@ from zim_async import (
     ZimError,
 )
 from zim_async.sandbox import Sandbox
+from zim_async.turns import Priority
 from zim_async.window import PAUSE
 
 SERVER = re.compile(r"https://zim-api-fra\.zego\.im/\?.*")
@@ -195,6 +197,35 @@ async def test_a_deadline_bounds_the_queue(make_client: MakeClient) -> None:
     assert caught.value.attempts == 0
 
 
+async def test_a_queue_that_is_too_long_is_told_at_once(box: Sandbox, make_client: MakeClient) -> None:
+    zim = make_client(qps=1, max_wait=30)
+    waiting = [asyncio.create_task(delete(zim)) for _ in range(6)]
+    await asyncio.sleep(0.1)
+    start = time.monotonic()
+    with pytest.raises(QueueTimeoutError, match="max_wait=2") as caught:
+        await delete(zim, max_wait=2)
+    assert time.monotonic() - start < 0.1
+    assert 4 < caught.value.estimated_wait < 7
+    assert (caught.value.action, caught.value.attempts) == ("DeleteConv", 0)
+    zim.qps = 20
+    assert zim.qps == {"ClearPeerMessage": 20, "DeleteConv": 20}
+    await asyncio.gather(*waiting)
+
+
+async def test_bulk_calls_let_others_go_first(box: Sandbox, make_client: MakeClient) -> None:
+    zim = make_client(qps=2)
+    done: list[str] = []
+
+    async def one(name: str, priority: Priority) -> None:
+        await delete(zim, priority=priority)
+        done.append(name)
+
+    await asyncio.gather(*(one(f"bulk {n}", "bulk") for n in range(3)), one("user", "interactive"))
+    assert done.index("user") == 2
+    with pytest.raises(InvalidArgumentError, match="priority"):
+        await delete(zim, priority="urgent")
+
+
 async def test_a_time_out_bounds_one_attempt(box: Sandbox, make_client: MakeClient) -> None:
     zim = make_client(timeout=0.1)
     box.delay_next(5)
@@ -322,8 +353,9 @@ async def test_calls_in_the_queue_are_given_up_when_the_client_closes(make_clien
         await asyncio.gather(*calls[:2])
         start = time.monotonic()
         await zim.close()
-        with pytest.raises(ZimError, match=r"closed.*not sent"):
+        with pytest.raises(ClosedError, match=r"closed.*not sent") as caught:
             await calls[2]
+        assert caught.value.action == "DeleteConv"
         assert time.monotonic() - start < 0.5
         assert zim.limiter.of("DeleteConv").in_flight == 0
 

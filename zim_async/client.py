@@ -212,6 +212,9 @@ class ZimClient:
                 if isinstance(outcome, Response):
                     return outcome
                 return await self._recover(call, outcome, retry or self._retry)
+        except (QueueTimeoutError, ClosedError) as error:
+            error.action = action.name
+            raise
         except TimeoutError:
             pass
         # Out here nothing is chained to it: the cancelled attempt's frames hold the signed URL.
@@ -233,15 +236,15 @@ class ZimClient:
             await call.limiter.acquire(call.priority, owner=self, again=True)
             return _response_or_raise(await self._fix_clock(call, await self._exchange(call)))
 
-        outcome = await self._fix_clock(call, error)
-        if isinstance(outcome, Response):
-            return outcome
         try:
+            outcome = await self._fix_clock(call, error)
+            if isinstance(outcome, Response):
+                return outcome
             return await policy.resume(outcome, attempt)
         except ClosedError:
             pass
         # Closed in between, which says nothing about what the server did: the last failure does.
-        raise call.last_error or outcome
+        raise call.last_error or error
 
     async def _fix_clock(self, call: _Call, outcome: Response | ZimError) -> Response | ZimError:
         """Sign anew, at once, what was refused for a clock that is learned by now."""
