@@ -6,19 +6,13 @@ import logging
 import math
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import TypeVar
-
-from tenacity import (
-    AsyncRetrying,
-    RetryCallState,
-    retry_if_exception,
-    stop_after_attempt,
-    wait_exponential,
-    wait_random_exponential,
-)
+from typing import TYPE_CHECKING, TypeVar
 
 from .codes import Verdict, verdict_of
 from .errors import ConfigError, ZimError
+
+if TYPE_CHECKING:
+    from tenacity import AsyncRetrying, RetryCallState
 
 T = TypeVar("T")
 log = logging.getLogger("zim_async")
@@ -69,6 +63,15 @@ class RetryPolicy:
         return await self._retrying()(attempt_again)
 
     def _retrying(self) -> AsyncRetrying:
+        # Imported when something is to be retried: that is a fifth of what importing this library would take.
+        from tenacity import (
+            AsyncRetrying,
+            retry_if_exception,
+            stop_after_attempt,
+            wait_exponential,
+            wait_random_exponential,
+        )
+
         backoff = wait_random_exponential if self.jitter else wait_exponential
         wait = backoff(multiplier=self.first_backoff, max=self.longest_backoff)
         return AsyncRetrying(

@@ -17,6 +17,7 @@ from .watchdog import Watchdog
 
 # Failures before a request can have left: the server saw nothing.
 _NEVER_SENT: Final = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError, aiohttp.ServerFingerprintMismatch)
+_HEADERS: Final = {"Content-Type": "application/json"}
 CONNECT_SHARE: Final = 0.95  # of a time-out, for connecting
 TimeOut: TypeAlias = tuple[Watchdog, aiohttp.ClientTimeout]
 
@@ -64,14 +65,19 @@ class SessionManager:
             except ClosedError as error:
                 return error.with_traceback(None)
         watchdog, connecting = self._time_outs.get(timeout) or self._new_time_out(timeout, loop)
-        watch = watchdog.start()
+        task = watchdog.start()
         self._in_flight += 1
         sockets_opened, sent_at = self._sockets_opened, loop.time()
         try:
-            response = await session.post(host.with_query(query), data=body, allow_redirects=False, timeout=connecting)
+            response = await session.post(
+                host.with_query(query),
+                data=body,
+                allow_redirects=False,
+                timeout=connecting,
+            )
             content = await _read_bounded(response)
         except asyncio.CancelledError:
-            if not watch.expired():
+            if not watchdog.stop(task):
                 raise
             return _to_transport_error(TimeoutError())
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
@@ -79,7 +85,7 @@ class SessionManager:
         except RuntimeError:  # how aiohttp says that a session or its loop is closed
             return ClosedError("the aiohttp session is closed, or belongs to another event loop; nothing was sent")
         finally:
-            watchdog.stop(watch)
+            watchdog.stop(task)
             if not loop.is_closed():  # else thrown away with its loop, which `_move_to` accounts for
                 self._end_call()
         round_trips, seconds = self._round_trips[host.authority], loop.time() - sent_at
@@ -130,9 +136,11 @@ class SessionManager:
 
     def _new_session(self) -> aiohttp.ClientSession:
         options: dict[str, Any] = {"cookie_jar": aiohttp.DummyCookieJar(), "trust_env": self._trust_env}
+        options["headers"] = _HEADERS
         if (lender := self._lender) is not None:
             options |= {"connector": lender.connector, "connector_owner": False, "trust_env": lender.trust_env}
-            options |= {"headers": lender.headers, "auth": lender.auth, "trace_configs": lender.trace_configs}
+            options |= {"headers": {**lender.headers, **_HEADERS}, "auth": lender.auth}
+            options |= {"trace_configs": lender.trace_configs}
         else:
             # No limit on connections: the rate limiter bounds what is in flight, and a wait for a free
             # connection behind it would only eat into the time-out.

@@ -80,7 +80,7 @@ class Window:
             self.grow(now)
         excess = len(self._taken) + len(self._returning) - self._usable
         if excess < 0:
-            return self.not_before
+            return self.last_refusal + PAUSE
         if excess >= len(self._returning):
             return math.inf
         return max(self.not_before, heapq.nsmallest(excess + 1, self._returning)[-1])
