@@ -9,7 +9,7 @@ import math
 import os
 import secrets
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Final, Self, TypedDict, Unpack
 
 import aiohttp
@@ -31,7 +31,7 @@ from .limits import ActionLimiter, Rate, RateLimiter, shared_limiter
 from .protocol import Answer, Credentials, Response
 from .retry import RetryPolicy
 from .session import SessionManager
-from .turns import Priority, check_priority
+from .turns import PRIORITIES, Priority, check_priority
 
 log = logging.getLogger("zim_async")
 
@@ -56,7 +56,6 @@ class _Call:
     action: Action
     limiter: ActionLimiter
     priority: Priority
-    loop: asyncio.AbstractEventLoop = field(default_factory=asyncio.get_running_loop)
     attempts: int = 0
     sending: bool = False
     skew: float | None = None  # server minus local clock in seconds, when that is why the last attempt was refused
@@ -193,7 +192,8 @@ class ZimClient:
         ``TransportError`` or ``ProtocolError`` for no usable answer, ``QueueTimeoutError`` when the deadline
         passed in the queue, or at once when the wait there is likely to be longer than ``max_wait``.
         """
-        self._check(action, priority, deadline, max_wait)
+        if type(action) not in _KINDS or priority not in PRIORITIES or self._closed or not deadline is max_wait is None:
+            self._check(action, priority, deadline, max_wait)  # asked only if there is something to find
         deadline = deadline or self._deadline
         limiter = self._limiter.of(action.name)
         call: _Call | None = None
@@ -262,39 +262,38 @@ class ZimClient:
         if self._closed:
             call.limiter.give_back()
             return ClosedError("the client was closed before this attempt was sent")
+        loop = asyncio.get_running_loop()
         call.attempts += 1
-        call.sending = True
+        call.sending, call.skew = True, None
         action, timestamp = call.action, self._clock.now()
         query = protocol.signed_query(self._credentials, action, secrets.token_hex(8), timestamp)
         try:
             answer = await self._sessions.post(self._url, query, protocol.encode(action), timeout=self._timeout)
         except BaseException as error:
-            if not call.loop.is_closed():  # else thrown away with its loop, which the limiter accounts for
+            if not loop.is_closed():  # else thrown away with its loop, which the limiter accounts for
                 call.limiter.release()
             if isinstance(error, asyncio.CancelledError):
                 error.__traceback__ = None  # its frames hold the signed URL
             raise
         call.sending = False
-        outcome: Response | ZimError
-        if isinstance(answer, Answer):
-            outcome = protocol.decode(action.name, answer, call.attempts)
-            call.skew = self._clock.observe(outcome, answer.headers, timestamp)
-            floor = answer.floor
-        else:
-            outcome, call.skew, floor = answer, None, 0.0
+        if not isinstance(answer, Answer):
+            call.limiter.release()
+            return self._failed(call, answer)
+        outcome = protocol.decode(action.name, answer, call.attempts)
+        call.skew = self._clock.observe(outcome, answer.headers, timestamp)
         if isinstance(outcome, Response):
-            call.limiter.release(floor=floor)
+            call.limiter.release(floor=answer.floor)
             log.debug("%s done, attempt %d, request ID %.100r", action.name, call.attempts, outcome.request_id)
-        else:
-            call.limiter.release(floor=floor, refused=verdict_of(outcome) is Verdict.SLOW_DOWN)
-            self._note_failure(call, outcome)
-        return outcome
+            return outcome
+        call.limiter.release(floor=answer.floor, refused=verdict_of(outcome) is Verdict.SLOW_DOWN)
+        return self._failed(call, outcome)
 
-    def _note_failure(self, call: _Call, error: ZimError) -> None:
+    def _failed(self, call: _Call, error: ZimError) -> ZimError:
         error.action, error.attempts = call.action.name, call.attempts
         if not isinstance(error, ClosedError):
             call.last_error = error
         log.debug("attempt %d: %s", call.attempts, error)
+        return error
 
     def _check_open(self) -> None:
         if self._closed:

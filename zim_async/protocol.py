@@ -14,8 +14,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC
 from email.utils import parsedate_to_datetime
+from json.encoder import encode_basestring as quote
 from types import MappingProxyType
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from .actions import Action
 from .codes import RULES, SUCCESS, TOO_MANY_REQUESTS, UNDOCUMENTED
@@ -26,8 +27,7 @@ MAX_SHOWN_CHARACTERS: Final = 200
 # In a message, any such number may be a signature; a request ID may itself look like one.
 _SIGNATURE: Final = re.compile("(?:Signature=)?[0-9A-Fa-f]{32}")
 _QUERY: Final = re.compile("(Signature(?:=|%3[Dd]))[0-9A-Fa-f]{32}")
-# Given a str, an encoder does nothing but quote it.
-_quote: Final[Callable[[str], str]] = json.JSONEncoder(ensure_ascii=False).encode
+_parse_json: Final[Callable[[str], tuple[Any, int]]] = json.JSONDecoder().raw_decode
 
 
 class Credentials:
@@ -86,7 +86,7 @@ def signed_query(credentials: Credentials, action: Action, nonce: str, timestamp
 def encode(action: Action) -> bytes:
     """Return the request body."""
     fields = action.body().items()
-    return ("{" + ",".join([f'"{name}":{_quote(v) if isinstance(v, str) else v}' for name, v in fields]) + "}").encode()
+    return ("{" + ",".join([f'"{name}":{quote(v) if isinstance(v, str) else v}' for name, v in fields]) + "}").encode()
 
 
 def decode(action: str, answer: Answer, attempts: int = 1) -> Response | ApiError | ProtocolError | TransportError:
@@ -102,8 +102,11 @@ def decode(action: str, answer: Answer, attempts: int = 1) -> Response | ApiErro
     if len(answer.body) > MAX_BODY_BYTES:
         return _unexpected(action, status, f"a body of more than {MAX_BODY_BYTES} bytes")
     try:
-        # Given bytes, json would guess at the encoding, which takes longer than the decoding.
-        content = json.loads(answer.body.decode().removeprefix("\ufeff"))
+        # Decoded and stripped here: json would guess at the encoding, and search for white space by expressions.
+        text = answer.body.decode().strip("\ufeff \t\r\n")
+        content, end = _parse_json(text)
+        if end != len(text):
+            content = None
     except (ValueError, RecursionError):
         return _unexpected(action, status, f"not JSON: {_shown(answer.body.decode(errors='replace'))}")
     code = content.get("Code") if isinstance(content, dict) else None

@@ -48,6 +48,7 @@ class Window:
         self._size = math.floor(qps) if qps >= 1 else 1
         self._period = max(1.0, 1.0 / qps)
         self._permits = float(self._size)
+        self._weight = 1.0 / (CYCLES_AVERAGED * self._size)
 
     @property
     def in_flight(self) -> int:
@@ -97,7 +98,7 @@ class Window:
         heapq.heappush(self._returning, back_at)
         # Which of the calls in flight it was doesn't matter to the average.
         cycle = back_at - self._taken.popleft()
-        self._cycle += (cycle - self._cycle) * (1.0 / (CYCLES_AVERAGED * self._size) if self._cycle else 1.0)
+        self._cycle += (cycle - self._cycle) * (self._weight if self._cycle else 1.0)
 
     def give_back(self) -> None:
         """Return a permit at once whose call was never sent."""
