@@ -1,10 +1,7 @@
 import asyncio
 
-import pytest
-
 from benchmarks import virtual_time
-from zim_async import InvalidArgumentError
-from zim_async.turns import Turn, Turns, check_priority
+from zim_async.turns import Turn, Turns
 
 
 def test_turns_given_up_are_never_met_and_are_swept_out() -> None:
@@ -67,9 +64,3 @@ def test_a_newcomer_counts_those_who_go_before_it() -> None:
         assert turns.ahead_of("bulk") == 25
 
     virtual_time.run(main())
-
-
-def test_only_two_priorities_exist() -> None:
-    check_priority("bulk")
-    with pytest.raises(InvalidArgumentError, match="'interactive' or 'bulk', not 'urgent'"):
-        check_priority("urgent")

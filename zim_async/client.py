@@ -10,7 +10,7 @@ import os
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Final, Self, TypedDict, Unpack
+from typing import Any, Final, Self
 
 import aiohttp
 
@@ -31,18 +31,9 @@ from .limits import ActionLimiter, Rate, RateLimiter, shared_limiter
 from .protocol import Answer, Credentials, Response
 from .retry import RetryPolicy
 from .session import SessionManager
-from .turns import PRIORITIES, Priority, check_priority
+from .turns import PRIORITIES, Priority
 
 log = logging.getLogger("zim_async")
-
-
-class CallOptions(TypedDict, total=False):
-    """What each call may set for itself; see ``ZimClient.send``."""
-
-    priority: Priority
-    deadline: float | None
-    max_wait: float | None
-    retry: RetryPolicy | None
 
 
 _KINDS: Final = frozenset(ACTIONS.values())
@@ -135,7 +126,8 @@ class ZimClient:
         return f"<ZimClient app_id={self._credentials.app_id} host={self._url.host} {self._limiter!r}>"
 
     async def __aenter__(self) -> Self:
-        self._check_open()
+        if self._closed:
+            raise ClosedError("the client is closed; make a new one")
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -165,16 +157,33 @@ class ZimClient:
         self._limiter.qps = qps
 
     async def clear_peer_message(
-        self, *, from_user_id: str, to_user_id: str, **options: Unpack[CallOptions]
+        self,
+        *,
+        from_user_id: str,
+        to_user_id: str,
+        priority: Priority = "interactive",
+        deadline: float | None = None,
+        max_wait: float | None = None,
+        retry: RetryPolicy | None = None,
     ) -> Response:
-        """Remove every message between two users from the view of ``from_user_id``; options as for ``send``."""
-        return await self.send(ClearPeerMessage(from_user_id, to_user_id), **options)
+        """Remove every message between two users from the view of ``from_user_id``; see ``send``."""
+        action = ClearPeerMessage(from_user_id, to_user_id)
+        return await self.send(action, priority=priority, deadline=deadline, max_wait=max_wait, retry=retry)
 
     async def delete_conv(
-        self, *, from_user_id: str, conv_id: str, conv_type: ConvType, **options: Unpack[CallOptions]
+        self,
+        *,
+        from_user_id: str,
+        conv_id: str,
+        conv_type: ConvType,
+        priority: Priority = "interactive",
+        deadline: float | None = None,
+        max_wait: float | None = None,
+        retry: RetryPolicy | None = None,
     ) -> Response:
-        """Remove a conversation from the list of ``from_user_id``; options as for ``send``."""
-        return await self.send(DeleteConv(from_user_id, conv_id, conv_type), **options)
+        """Remove a conversation from the list of ``from_user_id``; see ``send``."""
+        action = DeleteConv(from_user_id, conv_id, conv_type)
+        return await self.send(action, priority=priority, deadline=deadline, max_wait=max_wait, retry=retry)
 
     async def send(
         self,
@@ -192,8 +201,9 @@ class ZimClient:
         ``TransportError`` or ``ProtocolError`` for no usable answer, ``QueueTimeoutError`` when the deadline
         passed in the queue, or at once when the wait there is likely to be longer than ``max_wait``.
         """
-        if type(action) not in _KINDS or priority not in PRIORITIES or self._closed or not deadline is max_wait is None:
-            self._check(action, priority, deadline, max_wait)  # asked only if there is something to find
+        self._check(action, priority)
+        if deadline is not None or max_wait is not None:
+            _check_durations(deadline, max_wait)
         deadline = deadline or self._deadline
         limiter = self._limiter.of(action.name)
         call: _Call | None = None
@@ -220,14 +230,13 @@ class ZimClient:
         # Out here nothing is chained to it: the cancelled attempt's frames hold the signed URL.
         raise _deadline_error(call or _Call(action, limiter, priority), deadline)
 
-    def _check(self, action: Action, priority: Priority, *durations: float | None) -> None:
+    def _check(self, action: Action, priority: Priority) -> None:
         if type(action) not in _KINDS:
             raise InvalidArgumentError(f"send takes a ClearPeerMessage or DeleteConv, not {type(action).__name__}")
-        check_priority(priority)
-        for seconds in durations:
-            if seconds is not None and not _is_duration(seconds):
-                raise InvalidArgumentError(f"deadline and max_wait must be seconds above 0, not {seconds!r}")
-        self._check_open()
+        if priority not in PRIORITIES:
+            raise InvalidArgumentError(f"priority must be 'interactive' or 'bulk', not {priority!r}")
+        if self._closed:
+            raise ClosedError("the client is closed; make a new one, or close it later")
 
     async def _recover(self, call: _Call, error: ZimError, policy: RetryPolicy) -> Response:
         """Go on after a first attempt that failed: sign anew, or send again."""
@@ -295,10 +304,6 @@ class ZimClient:
         log.debug("attempt %d: %s", call.attempts, error)
         return error
 
-    def _check_open(self) -> None:
-        if self._closed:
-            raise ClosedError("the client is closed; make a new one, or close it later")
-
 
 def _response_or_raise(outcome: Response | ZimError) -> Response:
     if isinstance(outcome, ZimError):
@@ -321,6 +326,12 @@ def _deadline_error(call: _Call, deadline: float | None) -> ZimError:
         )
     error.action, error.attempts = call.action.name, call.attempts
     return error
+
+
+def _check_durations(*durations: float | None) -> None:
+    for seconds in durations:
+        if seconds is not None and not _is_duration(seconds):
+            raise InvalidArgumentError(f"deadline and max_wait must be seconds above 0, not {seconds!r}")
 
 
 def _is_duration(value: object) -> bool:

@@ -8,8 +8,6 @@ from collections.abc import Iterator
 from itertools import chain
 from typing import Final, Literal, TypeAlias, get_args
 
-from .errors import InvalidArgumentError
-
 Priority: TypeAlias = Literal["interactive", "bulk"]
 PRIORITIES: Final[tuple[str, ...]] = get_args(Priority)
 # While both wait, every so many interactive calls let one bulk call by: none waits for ever.
@@ -100,9 +98,3 @@ class Turns:
 
     def _line(self, priority: Priority) -> Line:
         return self._bulk if priority == "bulk" else self._interactive
-
-
-def check_priority(priority: str) -> None:
-    """Raise ``InvalidArgumentError`` unless it is one."""
-    if priority not in PRIORITIES:
-        raise InvalidArgumentError(f"priority must be 'interactive' or 'bulk', not {priority!r}")
