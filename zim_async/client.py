@@ -289,7 +289,8 @@ class ZimClient:
             call.limiter.release()
             return self._failed(call, answer)
         outcome = protocol.decode(action.name, answer, call.attempts)
-        call.skew = self._clock.observe(outcome, answer.headers, timestamp)
+        if self._clock.offset or not isinstance(outcome, Response):
+            call.skew = self._clock.observe(outcome, answer.headers, timestamp)
         if isinstance(outcome, Response):
             call.limiter.release(floor=answer.floor)
             log.debug("%s done, attempt %d, request ID %.100r", action.name, call.attempts, outcome.request_id)

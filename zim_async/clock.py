@@ -8,7 +8,7 @@ from typing import Final, TypeGuard
 
 from .codes import Verdict, verdict_of
 from .errors import ApiError, ClockSkewError
-from .protocol import Response, parse_date
+from .protocol import parse_date
 
 # A Date header has a resolution of a second and ages on its way: only minutes count as a difference.
 MIN_DIFFERENCE: Final = 60.0
@@ -30,7 +30,7 @@ class ServerClock:
         That is so when the signature was refused and its time was minutes off the server's. While a
         difference is known, every answer is looked at, so that it is forgotten once the clocks agree.
         """
-        refused = not isinstance(outcome, Response) and is_clock_refusal(outcome)
+        refused = is_clock_refusal(outcome)
         if not refused and not self.offset:
             return None
         server_time = parse_date(headers.get("Date"))

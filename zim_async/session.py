@@ -87,12 +87,16 @@ class SessionManager:
         finally:
             watchdog.stop(task)
             if not loop.is_closed():  # else thrown away with its loop, which `_move_to` accounts for
-                self._end_call()
+                self._in_flight -= 1
+                if self._idle is not None and not self._in_flight:
+                    self._idle.set()
         round_trips, seconds = self._round_trips[host.authority], loop.time() - sent_at
         if self._lender is None:
-            # Where no connection was opened meanwhile, the call reused one: its time is the network's own.
-            pure = self._sockets_opened == sockets_opened
-            (round_trips.add if pure else round_trips.undercut)(seconds)
+            if self._sockets_opened == sockets_opened:
+                # No connection was opened meanwhile, so the call reused one: its time is the network's own.
+                round_trips.add(seconds)
+            else:
+                round_trips.undercut(seconds)
         return Answer(response.status, content, response.headers, round_trips.floor)
 
     async def close(self) -> None:
@@ -116,11 +120,6 @@ class SessionManager:
         connecting = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_SHARE * timeout)
         time_out = self._time_outs[timeout] = (Watchdog(timeout, loop), connecting)
         return time_out
-
-    def _end_call(self) -> None:
-        self._in_flight -= 1
-        if self._idle is not None and not self._in_flight:
-            self._idle.set()
 
     async def _open(self) -> aiohttp.ClientSession:
         loop = asyncio.get_running_loop()
