@@ -91,7 +91,7 @@ class _MockedResponse(aiohttp.ClientResponse):
 
 @pytest.fixture
 def mocked(monkeypatch: pytest.MonkeyPatch) -> Iterator[aioresponses]:
-    """HTTP without sockets; aioresponses 0.7.9 doesn't give aiohttp 3.14 the writer it asks for (a bug known upstream)."""
+    """HTTP without sockets; aioresponses 0.7.9 doesn't give aiohttp 3.14 the writer it asks for (known there)."""
     monkeypatch.setattr(core, "ClientResponse", _MockedResponse)
     with aioresponses() as mock:
         yield mock
