@@ -18,10 +18,12 @@ CUT: Final = 0.94  # permits are multiplied by this on a refusal, at most once a
 GROWTH: Final = 0.08  # permits gained per clean second and permit held: those with few gain faster
 DOUBLING: Final = 20.0  # clean seconds after which growth has doubled, and doubled again
 PAUSE: Final = 0.2  # seconds for which a refusal stops the whole action
-# Permits come back late by up to so many seconds, drawn evenly. Else programs lock into phases that leave
-# no gap, and one that comes later finds no way in. Those that hold more of the quota give way more.
+# Permits come back late, by up to DITHER seconds drawn evenly: else programs lock into phases that leave no gap,
+# and one that comes later finds no way in. Those that hold more of the quota give way more. While alone, only
+# one in so many is late, which costs 2 ms a second, and opens gaps wide enough for a newcomer to be noticed by.
 DITHER: Final = 0.12
-DITHER_ALONE: Final = 0.003
+DITHER_ALONE: Final = 0.2
+ONE_IN: Final = 50
 MANY: Final = 100  # permits, among which there are gaps enough without
 CYCLES_AVERAGED: Final = 3
 
@@ -144,9 +146,9 @@ class Window:
     def _lateness(self, refused: bool) -> float:
         if refused:
             return self._period
-        if self._permits == self._size:
-            return DITHER_ALONE if self._size <= MANY else 0.0
-        return DITHER * self._permits / self._size
+        if self._permits < self._size:
+            return DITHER * self._permits / self._size
+        return DITHER_ALONE if self._size <= MANY and random.random() * ONE_IN < 1.0 else 0.0  # noqa: S311
 
     def _refuse(self, now: float) -> None:
         self.grow(now)
