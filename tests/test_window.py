@@ -3,7 +3,7 @@ import random
 
 import pytest
 
-from zim_async.window import CUT, PAUSE, Window
+from zim_async.window import CUT, DEEPEST_CUT, PAUSE, Window
 
 pytestmark = pytest.mark.usefixtures("no_dither")
 
@@ -58,22 +58,32 @@ def test_a_pause_only_moves_later() -> None:
     assert window.opens_at(10.0) == 10.0 + PAUSE
 
 
-def test_permits_shrink_at_most_once_a_second_and_grow_back_ever_faster() -> None:
+def test_permits_shrink_at_most_once_a_second_and_less_the_fewer_they_are() -> None:
     window = Window(20)
     for _ in range(5):
         refuse(window, 10.0)
-    assert window.permits == 20 * CUT
-    refuse(window, 11.5)
-    assert window.permits == pytest.approx(20 * CUT**2, rel=0.01)
-    for _ in range(30):
-        refuse(window, window.last_refusal + 1.0)
+    assert window.permits == 20 * (1 - DEEPEST_CUT)
+    for second in range(11, 20):
+        refuse(window, float(second))
+    before = window.permits
+    assert before < 10
+    refuse(window, 20.0)
+    assert window.permits == pytest.approx(before * (1 - CUT * before / 20))
+
+
+def test_permits_grow_back_ever_faster() -> None:
+    window = Window(20)
+    for second in range(100):
+        refuse(window, float(second))
     few = window.permits
     assert few < 3
     grown = []
-    for seconds in range(2, 300):
-        window.opens_at(window.last_refusal + seconds)
+    for second in range(100, 400):
+        window.opens_at(float(second))
         grown.append(window.permits - few)
+    assert grown[0] == 0
     assert 0 < grown[3] < 1
+    assert grown[60] < 5 < 15 < grown[150]
     assert grown[-1] == 20 - few
 
 

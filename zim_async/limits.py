@@ -38,7 +38,7 @@ from .turns import Priority, Turn, Turns
 from .window import Window
 
 DEFAULT_QPS: Final = 20.0
-GIVEN_UP_AT_A_TIME: Final = 500
+GIVEN_UP_AT_A_TIME: Final = 250
 Rate: TypeAlias = float | Mapping[str, float]
 
 

@@ -13,9 +13,11 @@ from itertools import chain
 from typing import Final
 
 # How permits follow refusals, when other programs use the same quota. Played by `python -m benchmarks.sharing`
-# on a virtual clock; each figure is the middle of a broad optimum.
-CUT: Final = 0.94  # permits are multiplied by this on a refusal, at most once a second
-GROWTH: Final = 0.08  # permits gained per clean second and permit held: those with few gain faster
+# on a virtual clock, by which the figures were found.
+# Programs that hold more of the quota are cut harder and grow slower, until all hold the same.
+CUT: Final = 0.24  # part of the permits lost on a refusal, at most once a second, times their share of the rate
+DEEPEST_CUT: Final = 0.12
+GROWTH: Final = 5e-5  # part of the rate regained per clean second, over the square of the share held
 DOUBLING: Final = 20.0  # clean seconds after which growth has doubled, and doubled again
 PAUSE: Final = 0.2  # seconds for which a refusal stops the whole action
 # Permits come back late, by up to DITHER seconds drawn evenly: else programs lock into phases that leave no gap,
@@ -75,7 +77,8 @@ class Window:
         """Bring back permits for the clean seconds until ``now``."""
         since = max(self._grown_at, self.last_refusal + 1.0)
         if now > since and self._permits < self._size:
-            speed = GROWTH / self._permits * 2.0 ** min(64.0, (now - self.last_refusal - 1.0) / DOUBLING)
+            share = self._permits / self._size
+            speed = GROWTH * self._size / share**2 * 2.0 ** min(64.0, (now - self.last_refusal - 1.0) / DOUBLING)
             self._permits = min(self._size, self._permits + speed * (now - since))
         self._grown_at = max(self._grown_at, now)
 
@@ -155,4 +158,5 @@ class Window:
         self.last_refusal = max(self.last_refusal, now)
         if now - self._last_cut >= 1.0:
             self._last_cut = now
-            self._permits = max(1.0, self._permits * CUT)
+            cut = min(DEEPEST_CUT, CUT * self._permits / self._size)
+            self._permits = max(1.0, self._permits * (1.0 - cut))
