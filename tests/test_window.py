@@ -83,7 +83,7 @@ def test_permits_grow_back_ever_faster() -> None:
         grown.append(window.permits - few)
     assert grown[0] == 0
     assert 0 < grown[3] < 1
-    assert grown[60] < 5 < 15 < grown[150]
+    assert grown[60] < 6 < 15 < grown[150]
     assert grown[-1] == 20 - few
 
 
