@@ -22,10 +22,10 @@ DOUBLING: Final = 20.0  # clean seconds after which growth has doubled, and doub
 PAUSE: Final = 0.2  # seconds for which a refusal stops the whole action
 # Permits come back late, by up to DITHER seconds drawn evenly: else programs lock into phases that leave no gap,
 # and one that comes later finds no way in. Those that hold more of the quota give way more. While alone, only
-# one in so many is late, which costs 2 ms a second, and opens gaps wide enough for a newcomer to be noticed by.
+# one in so many is late, which costs 1.3 ms a second, and opens gaps wide enough for a newcomer to be noticed by.
 DITHER: Final = 0.12
-DITHER_ALONE: Final = 0.2
-ONE_IN: Final = 50
+DITHER_ALONE: Final = 0.05
+ONE_IN: Final = 20
 MANY: Final = 100  # permits, among which there are gaps enough without
 CYCLES_AVERAGED: Final = 3
 
