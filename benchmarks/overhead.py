@@ -1,7 +1,7 @@
 """What the library costs: calls a second, memory and import time, relative to bare aiohttp.
 
 Real sockets; the server on one core, everything measured on the other, in slices that take turns.
-`python -m benchmarks.overhead` (about 3 minutes) prints the ratios, and writes results/overhead.json and .png.
+`python -m benchmarks.overhead` (about 2 minutes) prints the ratios, and writes results/overhead.json and .png.
 """
 
 import argparse
