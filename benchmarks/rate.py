@@ -17,7 +17,7 @@ from pathlib import Path
 import aiohttp
 
 from benchmarks.processes import running_server
-from zim_async import DeleteConv, RetryPolicy, ZimClient
+from zim_async import ConvType, DeleteConv, RetryPolicy, ZimClient
 from zim_async.counting import COUNTERS, Counting
 
 CALLS, QPS = 400, 20
@@ -99,9 +99,7 @@ async def call_through(acquire: Acquire, base_url: str) -> float:
         async def call() -> None:
             while True:
                 await acquire()
-                async with session.post(
-                    base_url, json={"FromUserId": "alice", "ConvId": "g7", "ConvType": 2}
-                ) as answer:
+                async with session.post(base_url, json=BODY) as answer:
                     if (await answer.json())["Code"] == 0:
                         return
 
@@ -115,7 +113,7 @@ async def call_through_client(base_url: str) -> float:
     patient = RetryPolicy(attempts=1000, first_backoff=0.0, longest_backoff=0.0)
     async with ZimClient(1, "secret", base_url=base_url, retry=patient) as zim:
         start = time.monotonic()
-        await asyncio.gather(*(zim.send(DeleteConv("alice", f"g{n}", 2)) for n in range(CALLS)))  # type: ignore[arg-type]
+        await asyncio.gather(*(zim.send(DeleteConv("alice", f"g{n}", ConvType.GROUP)) for n in range(CALLS)))
         return time.monotonic() - start
 
 

@@ -65,11 +65,7 @@ async def share_quota(counting: Counting, clients: int, trip: float, jitter: flo
 def main() -> None:
     """Print the means over ten seeds."""
     print("counting      network          used  refused  largest/smallest share")
-    for name, trip, jitter in (
-        ("loopback", 0.001, 0.0005),
-        ("40 ms + 5 ms", 0.02, 0.005),
-        ("200 ms + 30 ms", 0.1, 0.03),
-    ):
+    for name, trip, jitter in NETWORKS:
         for counting in COUNTERS:
             outcomes = []
             for seed in range(10):
