@@ -1,15 +1,25 @@
+import json
 import pickle
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from zim_async import ClearPeerMessage, ConvType, DeleteConv, InvalidArgumentError
 
 
 def test_bodies_are_the_vendors() -> None:
-    assert ClearPeerMessage("alice", "bob").body() == {"FromUserId": "alice", "ToUserId": "bob"}
-    body = DeleteConv("alice", "g7", ConvType.GROUP).body()
-    assert body == {"FromUserId": "alice", "ConvId": "g7", "ConvType": 2}
-    assert type(body["ConvType"]) is int
+    assert ClearPeerMessage("älice", 'b"b').body() == '{"FromUserId":"älice","ToUserId":"b\\"b"}'.encode()
+    assert DeleteConv("alice", "g7", ConvType.GROUP).body() == b'{"FromUserId":"alice","ConvId":"g7","ConvType":2}'
+
+
+@given(st.text(min_size=1, max_size=32), st.text(min_size=1, max_size=32), st.sampled_from(ConvType))
+def test_a_body_says_what_the_action_says(user: str, conv: str, conv_type: ConvType) -> None:
+    try:
+        action = DeleteConv(user, conv, conv_type)
+    except InvalidArgumentError:
+        return
+    assert json.loads(action.body()) == {"FromUserId": user, "ConvId": conv, "ConvType": conv_type}
 
 
 def test_actions_are_frozen_hashable_slotted_values() -> None:

@@ -7,7 +7,6 @@ from hypothesis import strategies as st
 
 from zim_async import (
     ApiError,
-    ClearPeerMessage,
     ConfigError,
     ConvType,
     DeleteConv,
@@ -21,7 +20,6 @@ from zim_async.protocol import (
     Answer,
     Credentials,
     decode,
-    encode,
     parse_date,
     parse_retry_after,
     sign,
@@ -65,10 +63,6 @@ def test_bad_secrets_are_refused_unshown(secret: object) -> None:
 
 def test_credentials_never_show_the_secret() -> None:
     assert "9193" not in repr(VECTOR)
-
-
-def test_body_is_compact_json_in_utf8() -> None:
-    assert encode(ClearPeerMessage("älice", 'b"b')) == '{"FromUserId":"älice","ToUserId":"b\\"b"}'.encode()
 
 
 def test_success_is_a_response() -> None:

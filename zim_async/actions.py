@@ -6,6 +6,7 @@ import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import IntEnum
+from json.encoder import encode_basestring as quote
 from types import MappingProxyType
 from typing import ClassVar, Final, TypeAlias
 
@@ -38,9 +39,9 @@ class ClearPeerMessage:
         _check_id("from_user_id", self.from_user_id)
         _check_id("to_user_id", self.to_user_id)
 
-    def body(self) -> dict[str, str | int]:
+    def body(self) -> bytes:
         """Return the request body as the vendor spells it."""
-        return {"FromUserId": self.from_user_id, "ToUserId": self.to_user_id}
+        return f'{{"FromUserId":{quote(self.from_user_id)},"ToUserId":{quote(self.to_user_id)}}}'.encode()
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,9 +64,10 @@ class DeleteConv:
         if type(self.conv_type) is not ConvType:
             object.__setattr__(self, "conv_type", _to_conv_type(self.conv_type))
 
-    def body(self) -> dict[str, str | int]:
+    def body(self) -> bytes:
         """Return the request body as the vendor spells it."""
-        return {"FromUserId": self.from_user_id, "ConvId": self.conv_id, "ConvType": int(self.conv_type)}
+        user, conv = quote(self.from_user_id), quote(self.conv_id)
+        return f'{{"FromUserId":{user},"ConvId":{conv},"ConvType":{self.conv_type:d}}}'.encode()
 
 
 Action: TypeAlias = ClearPeerMessage | DeleteConv

@@ -7,7 +7,6 @@ import contextlib
 import logging
 import math
 import os
-import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Self
@@ -201,7 +200,8 @@ class ZimClient:
         ``TransportError`` or ``ProtocolError`` for no usable answer, ``QueueTimeoutError`` when the deadline
         passed in the queue, or at once when the wait there is likely to be longer than ``max_wait``.
         """
-        self._check(action, priority)
+        if type(action) not in _KINDS or priority not in PRIORITIES or self._closed:
+            raise _misuse(action, priority)
         if deadline is not None or max_wait is not None:
             _check_durations(deadline, max_wait)
         deadline = deadline or self._deadline
@@ -229,14 +229,6 @@ class ZimClient:
             pass
         # Out here nothing is chained to it: the cancelled attempt's frames hold the signed URL.
         raise _deadline_error(call or _Call(action, limiter, priority), deadline)
-
-    def _check(self, action: Action, priority: Priority) -> None:
-        if type(action) not in _KINDS:
-            raise InvalidArgumentError(f"send takes a ClearPeerMessage or DeleteConv, not {type(action).__name__}")
-        if priority not in PRIORITIES:
-            raise InvalidArgumentError(f"priority must be 'interactive' or 'bulk', not {priority!r}")
-        if self._closed:
-            raise ClosedError("the client is closed; make a new one, or close it later")
 
     async def _recover(self, call: _Call, error: ZimError, policy: RetryPolicy) -> Response:
         """Go on after a first attempt that failed: sign anew, or send again."""
@@ -275,9 +267,9 @@ class ZimClient:
         call.attempts += 1
         call.sending, call.skew = True, None
         action, timestamp = call.action, self._clock.now()
-        query = protocol.signed_query(self._credentials, action, secrets.token_hex(8), timestamp)
+        query = protocol.signed_query(self._credentials, action, os.urandom(8).hex(), timestamp)
         try:
-            answer = await self._sessions.post(self._url, query, protocol.encode(action), timeout=self._timeout)
+            answer = await self._sessions.post(self._url, query, action.body(), timeout=self._timeout)
         except BaseException as error:
             if not loop.is_closed():  # else thrown away with its loop, which the limiter accounts for
                 call.limiter.release()
@@ -304,6 +296,14 @@ class ZimClient:
             call.last_error = error
         log.debug("attempt %d: %s", call.attempts, error)
         return error
+
+
+def _misuse(action: object, priority: object) -> ZimError:
+    if type(action) not in _KINDS:
+        return InvalidArgumentError(f"send takes a ClearPeerMessage or DeleteConv, not {type(action).__name__}")
+    if priority not in PRIORITIES:
+        return InvalidArgumentError(f"priority must be 'interactive' or 'bulk', not {priority!r}")
+    return ClosedError("the client is closed; make a new one, or close it later")
 
 
 def _response_or_raise(outcome: Response | ZimError) -> Response:

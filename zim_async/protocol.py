@@ -1,4 +1,4 @@
-"""Sign, encode and decode: bytes in, values out, no I/O.
+"""Sign and decode: bytes in, values out, no I/O.
 
 Failures are returned as values, not raised: the frame that held the signed URL is gone by the
 time ``ZimClient.send`` raises them, so no traceback can show it.
@@ -11,10 +11,8 @@ import json
 import math
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from datetime import UTC
 from email.utils import parsedate_to_datetime
-from json.encoder import encode_basestring as quote
 from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 
@@ -58,8 +56,7 @@ class Answer(NamedTuple):
     floor: float = 0.0
 
 
-@dataclass(frozen=True, slots=True)
-class Response:
+class Response(NamedTuple):
     """The server's answer to a call that was done; ``action`` is its name, ``attempts`` the requests it took."""
 
     code: int
@@ -81,12 +78,6 @@ def signed_query(credentials: Credentials, action: Action, nonce: str, timestamp
         f"Action={action.name}&AppId={credentials.app_id}&SignatureNonce={nonce}&Timestamp={timestamp}"
         f"&Signature={sign(credentials, nonce, timestamp)}&SignatureVersion=2.0"
     )
-
-
-def encode(action: Action) -> bytes:
-    """Return the request body."""
-    fields = action.body().items()
-    return ("{" + ",".join([f'"{name}":{quote(v) if isinstance(v, str) else v}' for name, v in fields]) + "}").encode()
 
 
 def decode(action: str, answer: Answer, attempts: int = 1) -> Response | ApiError | ProtocolError | TransportError:

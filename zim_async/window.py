@@ -91,7 +91,7 @@ class Window:
         if self._permits < self._size:
             self.grow(now)
         out = len(self._in_order) + len(self._returning)
-        excess = len(self._taken) + out - self._usable
+        excess = len(self._taken) + out - int(self._permits)
         if excess < 0:
             return self.last_refusal + PAUSE
         if excess >= out:
@@ -107,7 +107,9 @@ class Window:
         """Note that a call ended, in whatever way; ``floor`` is what its round trip took at least."""
         if refused:
             self._refuse(now)
-        back_at = now + self._period - floor + random.random() * self._lateness(refused)  # noqa: S311
+        back_at = now + self._period - floor
+        if refused or self._size <= MANY or self._permits < self._size:
+            back_at += random.random() * self._lateness(refused)  # noqa: S311
         if not self._in_order or back_at >= self._in_order[-1]:
             self._in_order.append(back_at)
         else:
@@ -126,7 +128,7 @@ class Window:
         # Before the first answer there is only the age of the calls under way to go by.
         cycle = self._cycle or self._period + (now - self._taken[0] if self._taken else 0.0)
         back = sorted([*self._in_order, *self._returning, *(max(now, taken_at + cycle) for taken_at in self._taken)])
-        free = self._usable - len(back)
+        free = int(self._permits) - len(back)
         times = [now] * free + back[max(0, -free) :]
         turn, place = divmod(position, len(times))
         return max(0.0, max(self.not_before, times[place]) + turn * max(cycle, self._period) - now)
@@ -142,16 +144,12 @@ class Window:
         self._last_cut = min(self._last_cut, now)
         self._grown_at = min(self._grown_at, now)
 
-    @property
-    def _usable(self) -> int:
-        return math.floor(self._permits)
-
     def _lateness(self, refused: bool) -> float:
         if refused:
             return self._period
         if self._permits < self._size:
             return DITHER * self._permits / self._size
-        return DITHER_ALONE if self._size <= MANY and random.random() * ONE_IN < 1.0 else 0.0  # noqa: S311
+        return DITHER_ALONE if random.random() * ONE_IN < 1.0 else 0.0  # noqa: S311
 
     def _refuse(self, now: float) -> None:
         self.grow(now)
