@@ -281,13 +281,14 @@ class ZimClient:
             call.limiter.release()
             return self._failed(call, answer)
         outcome = protocol.decode(action.name, answer, call.attempts)
-        if self._clock.offset or not isinstance(outcome, Response):
-            call.skew = self._clock.observe(outcome, answer.headers, timestamp)
         if isinstance(outcome, Response):
-            call.limiter.release(floor=answer.floor)
+            call.limiter.release(answer.floor)
+            if self._clock.offset:
+                self._clock.observe(outcome, answer.headers, timestamp)
             log.debug("%s done, attempt %d, request ID %.100r", action.name, call.attempts, outcome.request_id)
             return outcome
-        call.limiter.release(floor=answer.floor, refused=verdict_of(outcome) is Verdict.SLOW_DOWN)
+        call.limiter.release(answer.floor, refused=verdict_of(outcome) is Verdict.SLOW_DOWN)
+        call.skew = self._clock.observe(outcome, answer.headers, timestamp)
         return self._failed(call, outcome)
 
     def _failed(self, call: _Call, error: ZimError) -> ZimError:

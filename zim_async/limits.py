@@ -197,7 +197,7 @@ class ActionLimiter:
         else:  # let through in the same moment, and never sent
             self.give_back()
 
-    def release(self, *, floor: float = 0.0, refused: bool = False) -> None:
+    def release(self, floor: float = 0.0, *, refused: bool = False) -> None:
         """Note that a call ended, ``refused`` for its rate or not; ``floor`` is what its round trip took at least."""
         if self._loop is not None:
             self._window.end(self._loop.time(), floor, refused=refused)
