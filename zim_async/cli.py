@@ -1,4 +1,4 @@
-"""The command line: ``zim-async demo``, the two actions, and a sandbox for other programs."""
+"""The command line: ``zim-async demo``, the two actions, bulk jobs, and a sandbox for other programs."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import logging
 import signal
 import time
 from collections.abc import Callable, Iterator
-from typing import Any, Final
+from typing import Any
 
 import click
 from rich.console import Console
@@ -17,31 +17,13 @@ from rich.table import Table
 
 from . import __version__
 from .actions import ClearPeerMessage, ConvType, DeleteConv
+from .cli_bulk import cleanup, journal
 from .client import ZimClient
 from .demo import DemoResult, run_demo
 from .errors import ApiError, ConfigError, InvalidArgumentError, ZimError
+from .exits import CREDENTIALS, DONE, HELP, INTERRUPTED, REFUSED, TRANSPORT, USAGE
 from .protocol import Response
 from .sandbox import Sandbox
-
-DONE: Final = 0
-REFUSED: Final = 1
-USAGE: Final = 2
-TRANSPORT: Final = 3
-INTERRUPTED: Final = 130
-
-_EXIT_CODES: Final = """
-\b
-Exit codes:
-  0  done
-  1  the server refused, or the demo found its state wrong
-  2  usage or configuration
-  3  no usable answer from the server
-  130  interrupted
-"""
-_CREDENTIALS: Final = """
-Credentials come from the environment: ZIM_APP_ID, ZIM_SERVER_SECRET, and ZIM_REGION (auto, sha, hkg,
-fra, lax, bom, sgp) or ZIM_BASE_URL. The secret is never an argument, which other users could read.
-"""
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -77,7 +59,7 @@ _verbose = click.option(
 )
 
 
-@click.group(epilog=_EXIT_CODES, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(epilog=HELP, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, package_name="zim_async")
 @_verbose
 def commands() -> None:
@@ -87,7 +69,11 @@ def commands() -> None:
     """
 
 
-@commands.command(epilog=_EXIT_CODES)
+commands.add_command(cleanup)
+commands.add_command(journal)
+
+
+@commands.command(epilog=HELP)
 @click.option("--ops", default=200, show_default=True, type=click.IntRange(1, 100_000), help="Calls to make in all.")
 @_verbose
 def demo(ops: int) -> int:
@@ -105,7 +91,7 @@ def demo(ops: int) -> int:
     return DONE if result.ok else REFUSED
 
 
-@commands.command(epilog=_CREDENTIALS + _EXIT_CODES)
+@commands.command(epilog=CREDENTIALS + HELP)
 @click.argument("from_user_id", metavar="FROM")
 @click.argument("to_user_id", metavar="TO")
 @_verbose
@@ -114,7 +100,7 @@ def clear_peer_message(from_user_id: str, to_user_id: str) -> int:
     return _send(ClearPeerMessage(from_user_id, to_user_id))
 
 
-@commands.command(epilog=_CREDENTIALS + _EXIT_CODES)
+@commands.command(epilog=CREDENTIALS + HELP)
 @click.argument("from_user_id", metavar="FROM")
 @click.argument("conv_id", metavar="CONV")
 @click.option("--type", "kind", required=True, type=click.Choice(["peer", "group"]), help="What CONV names.")
@@ -124,7 +110,7 @@ def delete_conv(from_user_id: str, conv_id: str, kind: str) -> int:
     return _send(DeleteConv(from_user_id, conv_id, ConvType[kind.upper()]))
 
 
-@commands.command(epilog=_EXIT_CODES)
+@commands.command(epilog=HELP)
 @click.option("--port", default=0, type=click.IntRange(0, 65535), help="Port on 127.0.0.1; a free one by default.")
 @_verbose
 def sandbox(port: int) -> None:

@@ -142,6 +142,16 @@ class ZimClient:
             await self._sessions.close()
 
     @property
+    def app_id(self) -> int:
+        """The application that calls are made for."""
+        return self._credentials.app_id
+
+    @property
+    def host(self) -> str:
+        """The name of the host that calls go to."""
+        return self._url.host or ""
+
+    @property
     def limiter(self) -> RateLimiter:
         """The limiter in use, for its live state: ``limiter.of("DeleteConv")``."""
         return self._limiter
@@ -229,6 +239,17 @@ class ZimClient:
             pass
         # Out here nothing is chained to it: the cancelled attempt's frames hold the signed URL.
         raise _deadline_error(call or _Call(action, limiter, priority), deadline)
+
+    async def send_in_turn(self, action: Action, *, retry: RetryPolicy | None = None) -> Response:
+        """Send an action for whose turn the caller has waited, by ``limiter.of(action.name).acquire()``; see ``send``.
+
+        Bulk jobs do so, to know what is still in the queue from what may have been done. There is no deadline.
+        """
+        call = _Call(action, self._limiter.of(action.name), "bulk")
+        outcome = await self._exchange(call)
+        if isinstance(outcome, Response):
+            return outcome
+        return await self._recover(call, outcome, retry or self._retry)
 
     async def _recover(self, call: _Call, error: ZimError, policy: RetryPolicy) -> Response:
         """Go on after a first attempt that failed: sign anew, or send again."""

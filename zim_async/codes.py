@@ -104,6 +104,11 @@ RULES: Final[Mapping[int, Rule]] = MappingProxyType(
     }
 )
 
+# Of what the server refuses for good, that which doesn't depend on whom or what a call is about: the gateway's codes,
+# which come before the action is looked at, and a feature that isn't paid for.
+_GATEWAY: Final = range(100000000, 100000100)
+_NOT_IN_PLAN: Final = 660000028
+
 UNDOCUMENTED: Final = Rule(ApiError, FAIL, "undocumented for this action")
 
 
@@ -115,3 +120,10 @@ def verdict_of(error: ZimError) -> Verdict:
     if isinstance(error, TransportError) and error.status == TOO_MANY_REQUESTS:
         return SLOW_DOWN
     return RETRY if isinstance(error, TransportError | ProtocolError) else FAIL
+
+
+def is_for_every_call(error: ApiError) -> bool:
+    """Tell whether any call of the application would be refused for good as this one was: with a wrong secret, say."""
+    if isinstance(error, AuthenticationError | ClockSkewError) or error.code == _NOT_IN_PLAN:
+        return True
+    return error.code in _GATEWAY and verdict_of(error) is FAIL

@@ -90,6 +90,10 @@ class ProtocolError(ZimError):
     """An answer came, but not the documented one; whether the server acted is unknown."""
 
 
+class JournalError(ZimError):
+    """The journal of a bulk job can't be used, or no longer; nothing counts as done that it doesn't say so of."""
+
+
 class ApiError(ZimError):
     """The server refused the call with a return code."""
 

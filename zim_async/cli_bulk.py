@@ -1,0 +1,268 @@
+"""The commands for bulk jobs: ``zim-async cleanup`` and ``zim-async journal``."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import math
+import os
+import signal
+import tempfile
+import threading
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+from typing import Final
+
+import click
+from rich.console import Console
+
+from . import bulk
+from .actions import Action
+from .client import ZimClient
+from .display import Display, duration, left, report_line, report_values, tally_table
+from .errors import InvalidArgumentError, ZimError
+from .exits import CREDENTIALS, DONE, HELP_FOR_BULK, INTERRUPTED, REFUSED, RESUMABLE, STOPPED, USAGE
+from .journal import Entry, Journal, State
+from .limits import DEFAULT_QPS
+from .progress import Progress
+from .rows import COLUMNS, STANDARD_INPUT, Format, RowFile, open_to_write, to_row, write_rows
+from .sandbox import Sandbox
+
+MOST_BAD_ROWS_SHOWN: Final = 100
+SANDBOX_APP_ID: Final = 1  # the same each time, so that one run takes up the journal of another
+_REASON: Final = ("code", "reason", "request_id")
+
+
+@dataclass
+class _Input:
+    """The rows of all files, and what was found on the way."""
+
+    files: tuple[str, ...]
+    skip_bad: bool
+    format: Format = "csv"
+    bad_rows: int = 0
+
+    def actions(self) -> Iterator[Action]:
+        """Yield the actions; at the end, raise ``InvalidArgumentError`` if bad rows weren't to be skipped."""
+        for number, name in enumerate(self.files):
+            with RowFile(name) as file:
+                if number == 0:
+                    self.format = file.format
+                yield from file.actions(self._tell)
+        if self.bad_rows and not self.skip_bad:
+            raise InvalidArgumentError(
+                f"bad rows: {self.bad_rows}. Nothing was sent. Mend them, or leave them out with --skip-bad"
+            )
+
+    def _tell(self, problem: str) -> None:
+        self.bad_rows += 1
+        if self.bad_rows <= MOST_BAD_ROWS_SHOWN:
+            click.echo(problem, err=True)
+        elif self.bad_rows == MOST_BAD_ROWS_SHOWN + 1:
+            click.echo("further bad rows are counted only", err=True)
+
+
+class _Signals:
+    """Makes the first SIGINT or SIGTERM, once calls are being sent, a stop that drains; any other breaks off."""
+
+    def __init__(self) -> None:
+        self.stop = asyncio.Event()
+        self.sending: asyncio.AbstractEventLoop | None = None  # the loop that sends, once it does
+        self._came = False
+
+    @contextlib.contextmanager
+    def handled(self) -> Iterator[None]:
+        if threading.current_thread() is not threading.main_thread():  # where Python takes no handlers
+            yield
+            return
+        before = {number: signal.signal(number, self._handle) for number in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    def _handle(self, _number: int, _frame: FrameType | None) -> None:
+        if self.sending is None or self._came:
+            raise KeyboardInterrupt
+        self._came = True
+        self.sending.call_soon_threadsafe(self._drain)
+
+    def _drain(self) -> None:
+        click.echo("ending when the calls in flight are answered; once more to leave at once", err=True)
+        self.stop.set()
+
+
+@click.command(epilog=CREDENTIALS + HELP_FOR_BULK)
+@click.argument("files", metavar="FILE...", nargs=-1, required=True)
+@click.option("--journal", type=click.Path(dir_okay=False, path_type=Path), help="Where to remember what was done.")
+@click.option("--failed", type=click.Path(dir_okay=False, path_type=Path), help="Where to write the rows refused.")
+@click.option("--dry-run", is_flag=True, help="Send nothing; say what would be sent, and how long that takes.")
+@click.option("--qps", type=click.FloatRange(0, min_open=True), help="Calls a second of each action, instead of 20.")
+@click.option("--sandbox", is_flag=True, help="Send to a sandbox on this machine.")
+@click.option("--skip-bad", is_flag=True, help="Leave bad rows out instead of stopping at them.")
+@click.option("--json", "as_json", is_flag=True, help="Report as one JSON object.")
+def cleanup(
+    files: tuple[str, ...],
+    journal: Path | None,
+    failed: Path | None,
+    dry_run: bool,
+    qps: float | None,
+    sandbox: bool,
+    skip_bad: bool,
+    as_json: bool,
+) -> int:
+    """Clear and delete what the rows of FILEs say, at the quota's pace; go on where an earlier run ended.
+
+    Rows are CSV with a header, or JSON Lines, gzipped if the name ends in .gz; - is standard input. Their
+    fields: action (clear_peer_message, delete_conv), from_user_id, to_user_id, conv_id, conv_type (peer, group).
+    All are read before the first is sent.
+
+    The journal is FILE.journal unless named; that one is removed when all is done.
+    """
+    job = _Input(files, skip_bad)
+    signals = _Signals()
+    try:
+        with _checked(failed, files), _journal_of(journal, files, sandbox) as path, signals.handled():
+            if dry_run:
+                return asyncio.run(_plan(job, path, qps, sandbox, as_json))
+            progress = asyncio.run(_run(job, path, qps, sandbox, signals))
+            if failed is not None:
+                _write_failed(path, failed, job.format)
+    except KeyboardInterrupt:
+        click.echo("interrupted; run the same again to go on", err=True)
+        return RESUMABLE if signals.sending is None else INTERRUPTED
+    except InvalidArgumentError as error:
+        click.echo(f"zim-async: {error}", err=True)
+        return USAGE
+    except ZimError as error:
+        click.echo(f"zim-async: {error}", err=True)
+        return STOPPED
+    _print_report(progress, job.bad_rows, as_json)
+    if progress.interrupted:
+        click.echo("interrupted; run the same again to go on", err=True)
+        return RESUMABLE
+    return REFUSED if progress.refused else DONE
+
+
+@click.command(epilog=HELP_FOR_BULK)
+@click.argument("path", metavar="JOURNAL", type=click.Path(dir_okay=False, path_type=Path))
+@click.option("--export", "state", type=click.Choice([state.value for state in State]), help="Write out rows by state.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object; with --export, JSON Lines instead of CSV.")
+def journal(path: Path, state: str | None, as_json: bool) -> int:
+    """Show where the job of JOURNAL stands, also while it runs; "sent" is what was sent with the outcome unknown."""
+    try:
+        with Journal.view(path) as found:
+            if state is not None:
+                output = click.get_text_stream("stdout")
+                rows = (_entry_row(entry) for entry in found.entries(State(state)))
+                write_rows(output, "jsonl" if as_json else "csv", rows, COLUMNS + _REASON)
+                return DONE
+            tallies = found.tallies()
+    except ZimError as error:
+        click.echo(f"zim-async: {error}", err=True)
+        return STOPPED
+    if as_json:
+        click.echo(json.dumps({"app_id": found.app_id, "host": found.host, "actions": tallies}))
+    else:
+        Console().print(tally_table(tallies, f"AppId {found.app_id} at {found.host}"))
+    return DONE
+
+
+async def _plan(job: _Input, journal: Path, qps: float | None, sandbox: bool, as_json: bool) -> int:
+    async with _client(qps, sandbox, sending=False) as zim:
+        progress = await bulk.plan(zim, job.actions(), journal=journal)
+        seconds = max(left(tally) / zim.qps[name] for name, tally in progress.tallies.items())
+    if as_json:
+        values = {"dry_run": True, "bad_rows": job.bad_rows, "seconds_at_quota": math.ceil(seconds)}
+        click.echo(json.dumps(report_values(progress) | values))
+    else:
+        console = Console()
+        console.print(tally_table(progress.tallies, "dry run: nothing was sent"))
+        console.print(f"{progress.remaining} to be sent, which takes {duration(math.ceil(seconds))} at the quota")
+    return DONE
+
+
+async def _run(job: _Input, journal: Path, qps: float | None, sandbox: bool, signals: _Signals) -> Progress:
+    with Display(Console(stderr=True)) as display:
+
+        def on_progress(progress: Progress) -> None:
+            signals.sending = asyncio.get_running_loop()
+            display.update(progress)
+
+        async with _client(qps, sandbox) as zim:
+            return await bulk.cleanup(zim, job.actions(), journal=journal, on_progress=on_progress, stop=signals.stop)
+
+
+@contextlib.asynccontextmanager
+async def _client(qps: float | None, sandbox: bool, *, sending: bool = True) -> AsyncIterator[ZimClient]:
+    if sandbox and sending:
+        async with (
+            Sandbox(app_id=SANDBOX_APP_ID, qps=max(1, int(qps or DEFAULT_QPS))) as box,
+            ZimClient(box.app_id, box.server_secret, base_url=box.base_url, qps=qps) as zim,
+        ):
+            yield zim
+    elif sandbox or not (sending or os.environ.get("ZIM_APP_ID")):
+        # Nothing will be sent: what there is to say needs no account.
+        async with ZimClient(SANDBOX_APP_ID, "none", base_url="http://127.0.0.1", qps=qps) as zim:
+            yield zim
+    else:
+        async with ZimClient.from_env(qps=qps) as zim:
+            yield zim
+
+
+@contextlib.contextmanager
+def _journal_of(journal: Path | None, files: tuple[str, ...], sandbox: bool) -> Iterator[Path]:
+    """Have a path for the journal; one that wasn't named goes when all in it is done."""
+    if journal is not None:
+        yield journal
+    elif sandbox:
+        with tempfile.TemporaryDirectory(prefix="zim_async-") as directory:
+            yield Path(directory, "journal")
+    else:
+        name = "stdin" if files[0] == STANDARD_INPUT else files[0]
+        journal = Path(f"{name}.journal")
+        yield journal
+        if journal.exists():
+            with Journal.view(journal) as found:
+                finished = not any(left(tally) or tally[State.REFUSED] for tally in found.tallies().values())
+            if finished:
+                journal.unlink()
+                Path(f"{journal}.lock").unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def _checked(failed: Path | None, files: tuple[str, ...]) -> Iterator[None]:
+    """Find out now, not after hours, whether the rows refused can be written."""
+    if failed is not None:
+        if any(name != STANDARD_INPUT and Path(name).resolve() == failed.resolve() for name in files):
+            raise InvalidArgumentError(f"--failed would overwrite the input {failed}")
+        try:
+            failed.open("a").close()
+        except OSError as error:
+            raise InvalidArgumentError(f"{failed} can't be written: {error.strerror}") from None
+    yield
+
+
+def _write_failed(journal: Path, failed: Path, form: Format) -> None:
+    with Journal.view(journal) as found, open_to_write(failed) as file:
+        write_rows(file, form, map(_entry_row, found.entries(State.REFUSED)), COLUMNS + _REASON)
+
+
+def _entry_row(entry: Entry) -> dict[str, object]:
+    row = to_row(entry.action)
+    if entry.code is not None:
+        row |= {"code": entry.code, "reason": entry.message, "request_id": entry.request_id}
+    return row
+
+
+def _print_report(progress: Progress, bad_rows: int, as_json: bool) -> None:
+    if as_json:
+        click.echo(json.dumps(report_values(progress) | {"bad_rows": bad_rows}))
+        return
+    console = Console()
+    console.print(tally_table(progress.tallies, "zim-async cleanup"))
+    console.print(report_line(progress) + (f"; {bad_rows} bad rows left out" if bad_rows else ""))
