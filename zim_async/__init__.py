@@ -1,5 +1,7 @@
 """An asyncio client with built-in rate limiting for the ZIM (ZEGOCLOUD In-app Chat) server API."""
 
+from typing import TYPE_CHECKING, Any
+
 from .actions import ClearPeerMessage, ConvType, DeleteConv
 from .client import ZimClient
 from .endpoints import Region
@@ -11,6 +13,7 @@ from .errors import (
     ConfigError,
     InvalidArgumentError,
     InvalidParameterError,
+    JournalError,
     NotFoundError,
     NotPermittedError,
     ProtocolError,
@@ -25,6 +28,9 @@ from .protocol import Response
 from .retry import RetryPolicy
 from .session import SessionManager
 
+if TYPE_CHECKING:
+    from .bulk import cleanup
+
 __version__ = "0.1.0"
 
 __all__ = [
@@ -38,6 +44,7 @@ __all__ = [
     "DeleteConv",
     "InvalidArgumentError",
     "InvalidParameterError",
+    "JournalError",
     "NotFoundError",
     "NotPermittedError",
     "ProtocolError",
@@ -52,4 +59,14 @@ __all__ = [
     "TransportError",
     "ZimClient",
     "ZimError",
+    "cleanup",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """Import on first use what brings SQLite with it, which would take a third of the time that the rest takes."""
+    if name == "cleanup":
+        from .bulk import cleanup
+
+        return cleanup
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

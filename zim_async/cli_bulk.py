@@ -8,6 +8,7 @@ import json
 import math
 import os
 import signal
+import sys
 import tempfile
 import threading
 from collections.abc import AsyncIterator, Iterator
@@ -157,9 +158,8 @@ def journal(path: Path, state: str | None, as_json: bool) -> int:
     try:
         with Journal.view(path) as found:
             if state is not None:
-                output = click.get_text_stream("stdout")
                 rows = (_entry_row(entry) for entry in found.entries(State(state)))
-                write_rows(output, "jsonl" if as_json else "csv", rows, COLUMNS + _REASON)
+                write_rows(sys.stdout, "jsonl" if as_json else "csv", rows, COLUMNS + _REASON)
                 return DONE
             tallies = found.tallies()
     except ZimError as error:

@@ -272,6 +272,7 @@ def _check_settings(path: Path, db: sqlite3.Connection) -> None:
     found = db.execute("PRAGMA quick_check(1)").fetchone()[0]
     if found != "ok":
         raise JournalError(_damaged(path, found))
+    db.execute("UPDATE job SET host = host")  # a file that can't be written opens all the same
 
 
 def _create(path: Path, app_id: int, host: str) -> None:

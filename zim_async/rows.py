@@ -173,7 +173,7 @@ def _read_csv(file: TextIO) -> Iterator[tuple[int, dict[str, Any] | str]]:
         except StopIteration:
             return
         except csv.Error as error:
-            yield reader.line_num, f"no CSV: {error}"
+            yield reader.reader.line_num, f"no CSV: {error}"
         else:
             yield reader.line_num, "more fields than the header has" if "more" in row else row
 

@@ -1,0 +1,283 @@
+import shutil
+import signal
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from zim_async import ClearPeerMessage, ConvType, DeleteConv, JournalError
+from zim_async import journal as journal_module
+from zim_async.actions import Action
+from zim_async.journal import Entry, Journal, Outcome, State
+
+APP_ID, HOST = 7, "zim-api-fra.zego.im"
+CLEAR = ClearPeerMessage("älice", 'b"b')
+DELETE = DeleteConv("alice", "g7", ConvType.GROUP)
+BATCH: list[Action] = [DeleteConv(f"user-{number}", "g7", ConvType.GROUP) for number in range(100)]
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "job's journal"
+
+
+@pytest.fixture
+def journal(path: Path) -> Iterator[Journal]:
+    with Journal.open(path, APP_ID, HOST) as opened:
+        yield opened
+
+
+def fill(journal: Journal, *actions: Action) -> int:
+    journal.begin()
+    new = journal.add(actions)
+    journal.commit()
+    return new
+
+
+def states(path: Path) -> dict[Action, State]:
+    with Journal.view(path) as journal:
+        return {entry.action: state for state in State for entry in journal.entries(state)}
+
+
+def test_each_action_is_taken_up_once(journal: Journal) -> None:
+    assert fill(journal, CLEAR, DELETE, CLEAR) == 2
+    assert fill(journal, DELETE, DeleteConv("alice", "g7", ConvType.PEER)) == 1
+    assert journal.tallies()["DeleteConv"][State.WAITING] == 2
+
+
+def test_what_was_begun_is_kept_whole_or_not_at_all(journal: Journal) -> None:
+    journal.begin()
+    journal.add([CLEAR])
+    journal.roll_back()
+    assert journal.tallies()["ClearPeerMessage"][State.WAITING] == 0
+    journal.roll_back()  # nothing to roll back is no error
+
+
+def test_claims_are_marked_sent_and_never_handed_out_twice_in_a_pass(journal: Journal) -> None:
+    fill(journal, CLEAR, *BATCH[:3])
+    first = journal.claim("DeleteConv", 0, 2)
+    assert [row.action for row in first] == BATCH[:2]
+    assert journal.tallies()["DeleteConv"] == {
+        State.WAITING: 1,
+        State.SENT: 2,
+        State.DONE: 0,
+        State.GONE: 0,
+        State.REFUSED: 0,
+    }
+    second = journal.claim("DeleteConv", first[-1].id, 2)
+    assert [row.action for row in second] == BATCH[2:3]
+    assert journal.claim("DeleteConv", second[-1].id, 2) == []
+    again = journal.claim("DeleteConv", 0, 1)[0]
+    assert (again.action, again.was) == (BATCH[0], State.SENT)
+
+
+def test_outcomes_are_kept_with_their_reasons(path: Path, journal: Journal) -> None:
+    fill(journal, CLEAR, *BATCH[:4])
+    done, gone, refused, back = journal.claim("DeleteConv", 0, 4)
+    journal.record(
+        [
+            Outcome(done, State.DONE),
+            Outcome(gone, State.GONE, 660600001, "no group", "r2"),
+            Outcome(refused, State.REFUSED, 2, "parameter", "r3"),
+            Outcome(back, back.was),
+        ]
+    )
+    journal.record([])
+    assert states(path) == {
+        CLEAR: State.WAITING,
+        BATCH[0]: State.DONE,
+        BATCH[1]: State.GONE,
+        BATCH[2]: State.REFUSED,
+        BATCH[3]: State.WAITING,
+    }
+    assert list(journal.entries(State.REFUSED)) == [Entry(BATCH[2], State.REFUSED, 2, "parameter", "r3")]
+    assert next(journal.entries(State.DONE)).code is None
+    assert [row.action for row in journal.claim("DeleteConv", 0, 9)] == [BATCH[3]]
+
+
+def test_commits_survive_a_power_failure_by_their_settings(path: Path, journal: Journal) -> None:
+    assert journal._db.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+    assert journal._db.execute("PRAGMA synchronous").fetchone() == (2,)
+    assert path.exists()
+
+
+def test_a_job_goes_on_in_a_journal_closed_or_not(path: Path) -> None:
+    with Journal.open(path, APP_ID, HOST) as journal:
+        fill(journal, CLEAR)
+    with Journal.open(path, APP_ID, HOST) as journal:
+        assert fill(journal, CLEAR) == 0
+        [row] = journal.claim("ClearPeerMessage", 0, 1)
+    assert not Path(f"{path}-wal").exists()
+    with Journal.open(path, APP_ID, HOST) as journal:
+        journal.record([Outcome(row, State.DONE)])
+    assert states(path) == {CLEAR: State.DONE}
+    assert not Path(f"{path}-wal").exists()
+
+
+@pytest.mark.parametrize(("app_id", "host"), [(8, HOST), (APP_ID, "zim-api-sha.zego.im")])
+def test_another_jobs_journal_is_refused(path: Path, app_id: int, host: str) -> None:
+    Journal.open(path, APP_ID, HOST).close()
+    with pytest.raises(JournalError, match=f"is the journal of AppId 7 at {HOST}, not of AppId {app_id} at {host}"):
+        Journal.open(path, app_id, host)
+    Journal.open(path, APP_ID, HOST).close()
+
+
+def test_another_schemas_journal_is_refused(path: Path) -> None:
+    Journal.open(path, APP_ID, HOST).close()
+    with closing(sqlite3.connect(path)) as db:
+        db.execute("PRAGMA user_version = 99")
+    with pytest.raises(JournalError, match="schema 99, here 1"):
+        Journal.open(path, APP_ID, HOST)
+
+
+def sqlite_file(path: Path) -> None:
+    with closing(sqlite3.connect(path)) as db:
+        db.execute("CREATE TABLE actions (id)")
+
+
+@pytest.mark.parametrize("make", [Path.touch, sqlite_file, lambda path: path.write_text("action,from_user_id\n" * 99)])
+def test_a_file_of_another_kind_is_refused_and_left_alone(path: Path, make: Callable[[Path], object]) -> None:
+    make(path)
+    before = path.read_bytes()
+    for attempt in Journal.view, lambda path: Journal.open(path, APP_ID, HOST):
+        with pytest.raises(JournalError, match="is no journal"):
+            attempt(path)
+    assert path.read_bytes() == before
+
+
+def test_a_directory_and_a_missing_one_are_refused(tmp_path: Path) -> None:
+    for name in tmp_path, tmp_path / "missing" / "journal":
+        with pytest.raises(JournalError, match="can't be"):
+            Journal.open(name, APP_ID, HOST)
+        with pytest.raises(JournalError, match="can't be used"):
+            Journal.view(name)
+
+
+@pytest.mark.parametrize("damage", ["cut", "overwritten", "no job"])
+def test_a_damaged_journal_is_refused(path: Path, damage: str) -> None:
+    with Journal.open(path, APP_ID, HOST) as journal:
+        fill(journal, *BATCH)
+    if damage == "no job":
+        with closing(sqlite3.connect(path)) as db:
+            db.execute("DELETE FROM job")
+            db.commit()
+    else:
+        content = path.read_bytes()
+        path.write_bytes(content[:-4096] if damage == "cut" else content[:4200] + b"\xff" * 4000 + content[8200:])
+    with pytest.raises(JournalError, match="damaged"):
+        Journal.open(path, APP_ID, HOST)
+
+
+def test_a_second_process_is_refused_and_a_view_is_not(path: Path, journal: Journal) -> None:
+    fill(journal, CLEAR)
+    with pytest.raises(JournalError, match="in use by another process"):
+        Journal.open(path, APP_ID, HOST)
+    code = f"from zim_async.journal import Journal; Journal.open({str(path)!r}, {APP_ID}, {HOST!r})"
+    other = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=20)
+    assert "in use by another process" in other.stderr
+    assert states(path) == {CLEAR: State.WAITING}
+    journal.close()
+    Journal.open(path, APP_ID, HOST).close()
+
+
+def test_a_log_that_outlived_its_journal_is_not_played_into_the_next(path: Path, tmp_path: Path) -> None:
+    with Journal.open(path, APP_ID, HOST) as journal:
+        fill(journal, CLEAR)
+        journal.record([Outcome(row, State.DONE) for row in journal.claim("ClearPeerMessage", 0, 1)])
+        shutil.copy(f"{path}-wal", tmp_path / "log")
+    path.unlink()
+    shutil.copy(tmp_path / "log", f"{path}-wal")
+    with Journal.open(path, APP_ID, HOST) as journal:
+        fill(journal, CLEAR)
+    assert states(path) == {CLEAR: State.WAITING}
+
+
+def test_a_full_disk_is_told_and_what_was_written_stands(path: Path) -> None:
+    """The limit on the size of files is what a full disk is to SQLite: a write that fails."""
+    code = f"""
+import os, resource
+from tests.test_journal import *
+journal = Journal.open({str(path)!r}, APP_ID, HOST)
+fill(journal, *BATCH)
+rows = journal.claim("DeleteConv", 0, 50)
+journal.record([Outcome(row, State.DONE) for row in rows[:10]])
+limit = os.path.getsize(journal.path.with_name(journal.path.name + "-wal"))
+resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+try:
+    journal.record([Outcome(row, State.DONE) for row in rows[10:]])
+except JournalError as error:
+    print(error)
+try:
+    journal.begin()
+    journal.add(DeleteConv(f"x{{n}}", "g", ConvType.GROUP) for n in range(100_000))
+    journal.commit()
+except JournalError as error:
+    print(error)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=30)
+    assert done.stdout.count("look for a full or read-only disk") == 2, done.stderr
+    found = states(path)
+    assert [found[action] for action in BATCH] == [State.DONE] * 10 + [State.SENT] * 40 + [State.WAITING] * 50
+
+
+def test_a_read_only_journal_is_refused(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    Journal.open(path, APP_ID, HOST).close()
+    connect = journal_module._connect
+    monkeypatch.setattr(journal_module, "_connect", lambda path, _options: connect(path, "mode=ro"))
+    with pytest.raises(JournalError, match="look for a full or read-only disk"):
+        Journal.open(path, APP_ID, HOST)
+
+
+def crashed_copy(path: Path, to: Path, cut: int | None = None) -> Path:
+    """Copy a journal as a crash would leave it, its log cut after so many bytes."""
+    shutil.copy(path, to)
+    log = Path(f"{path}-wal").read_bytes()
+    Path(f"{to}-wal").write_bytes(log[:cut])
+    return to
+
+
+def test_a_log_cut_anywhere_never_makes_anything_done(path: Path, tmp_path: Path) -> None:
+    journal = Journal.open(path, APP_ID, HOST)
+    fill(journal, *BATCH)
+    rows = journal.claim("DeleteConv", 0, 20)
+    for row in rows[:10]:
+        journal.record([Outcome(row, State.DONE)])
+    end = Path(f"{path}-wal").stat().st_size
+    done = {row.action for row in rows[:10]}
+    frame = 4096 + 24
+    seen = set()
+    # Each byte of the frames' headers, and some in between; the benchmark goes through all of them.
+    for cut in sorted({end - back for back in range(4 * frame) if back % frame < 30 or back % 97 == 0}):
+        crashed = crashed_copy(path, tmp_path / "crashed", cut)
+        with Journal.open(crashed, APP_ID, HOST) as found:
+            marked = {entry.action for entry in found.entries(State.DONE)}
+        assert marked <= done
+        seen.add(len(marked))
+        crashed.unlink()
+    journal.close()
+    assert max(seen) == 10
+    assert min(seen) < 9
+
+
+def test_killed_while_writing_it_keeps_what_it_said(path: Path) -> None:
+    code = f"""
+from tests.test_journal import *
+journal = Journal.open({str(path)!r}, APP_ID, HOST)
+fill(journal, *BATCH)
+for row in journal.claim("DeleteConv", 0, 100):
+    journal.record([Outcome(row, State.DONE)])
+    print(row.id, flush=True)
+"""
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        said = [process.stdout.readline() for _ in range(20)]
+        process.send_signal(signal.SIGKILL)
+        said += process.stdout.readlines()
+    with Journal.open(path, APP_ID, HOST) as journal:
+        done = sum(1 for _ in journal.entries(State.DONE))
+        assert done in (len(said), len(said) + 1)
+        assert journal.tallies()["DeleteConv"][State.SENT] == 100 - done
