@@ -114,7 +114,6 @@ class _Job:
                 helpers.append(asyncio.create_task(self._obey(stop)))
             try:
                 await self.load(actions, keep=True)
-                self._started_at = asyncio.get_running_loop().time()
                 self._report()
                 async with asyncio.TaskGroup() as lanes:
                     for name in ACTIONS:
@@ -130,14 +129,17 @@ class _Job:
     @contextlib.asynccontextmanager
     async def opened(self, journal: Path) -> AsyncIterator[None]:
         """Have the journal open within."""
-        try:
-            self._journal = await self._in_thread(Journal.open, journal, self._client.app_id, self._client.host)
+        with contextlib.ExitStack() as stack:
+
+            def open_journal() -> None:  # all in the thread: this may be cancelled while it is being opened
+                self._journal = stack.enter_context(Journal.open(journal, self._client.app_id, self._client.host))
+
             try:
+                await self._in_thread(open_journal)
                 yield
             finally:
-                await self._in_thread(self._journal.close)
-        finally:
-            self._thread.shutdown(wait=False)
+                await self._in_thread(stack.close)
+                self._thread.shutdown(wait=False)
 
     async def load(self, actions: Actions, *, keep: bool) -> None:
         """Read the actions into the journal, all or none; only count them unless they are to be kept."""
@@ -155,6 +157,7 @@ class _Job:
                 self._tallies[name].update(tally)
             if keep:
                 await self._in_thread(self._journal.commit)
+                self._started_at = asyncio.get_running_loop().time()
                 kept = True
         finally:
             if not kept:

@@ -67,12 +67,12 @@ class _Input:
 
 
 class _Signals:
-    """Makes the first SIGINT or SIGTERM, once calls are being sent, a stop that drains; any other breaks off."""
+    """Answers SIGINT and SIGTERM: while calls are sent, the first drains, the second cancels; else they break off."""
 
     def __init__(self) -> None:
         self.stop = asyncio.Event()
-        self.sending: asyncio.AbstractEventLoop | None = None  # the loop that sends, once it does
-        self._came = False
+        self.sending: asyncio.Task[object] | None = None  # what sends, once it does
+        self._count = 0
 
     @contextlib.contextmanager
     def handled(self) -> Iterator[None]:
@@ -87,10 +87,11 @@ class _Signals:
                 signal.signal(number, handler)
 
     def _handle(self, _number: int, _frame: FrameType | None) -> None:
-        if self.sending is None or self._came:
+        self._count += 1
+        if self.sending is None or self._count > 2:
             raise KeyboardInterrupt
-        self._came = True
-        self.sending.call_soon_threadsafe(self._drain)
+        answer = self._drain if self._count == 1 else self.sending.cancel
+        self.sending.get_loop().call_soon_threadsafe(answer)
 
     def _drain(self) -> None:
         click.echo("ending when the calls in flight are answered; once more to leave at once", err=True)
@@ -133,7 +134,7 @@ def cleanup(
             progress = asyncio.run(_run(job, path, qps, sandbox, signals))
             if failed is not None:
                 _write_failed(path, failed, job.format)
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, asyncio.CancelledError):
         click.echo("interrupted; run the same again to go on", err=True)
         return RESUMABLE if signals.sending is None else INTERRUPTED
     except InvalidArgumentError as error:
@@ -187,10 +188,11 @@ async def _plan(job: _Input, journal: Path, qps: float | None, sandbox: bool, as
 
 
 async def _run(job: _Input, journal: Path, qps: float | None, sandbox: bool, signals: _Signals) -> Progress:
+    sending = asyncio.current_task()
     with Display(Console(stderr=True)) as display:
 
         def on_progress(progress: Progress) -> None:
-            signals.sending = asyncio.get_running_loop()
+            signals.sending = sending
             display.update(progress)
 
         async with _client(qps, sandbox) as zim:

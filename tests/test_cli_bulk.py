@@ -1,0 +1,320 @@
+import asyncio
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.test_cli import COMMAND, run
+from zim_async import ConvType
+from zim_async.journal import Journal, State
+from zim_async.sandbox import Sandbox
+
+HEADER = "action,from_user_id,to_user_id,conv_id,conv_type\n"
+
+
+def csv_of(count: int, first: int = 0) -> str:
+    rows = (
+        f"clear_peer_message,user-{n},bob,,\n" if n % 2 else f"delete_conv,user-{n},,g7,group\n"
+        for n in range(first, first + count)
+    )
+    return HEADER + "".join(rows)
+
+
+@pytest.fixture
+async def box() -> AsyncIterator[Sandbox]:
+    async with Sandbox(qps=None) as sandbox:
+        yield sandbox
+
+
+@pytest.fixture(autouse=True)
+def directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def report_of(capsys: pytest.CaptureFixture[str]) -> dict[str, Any]:
+    report: dict[str, Any] = json.loads(capsys.readouterr().out)
+    return report
+
+
+async def test_a_job_from_several_files(env: Sandbox, capsys: pytest.CaptureFixture[str], directory: Path) -> None:
+    Path("a.csv").write_text(csv_of(10))
+    Path("b.jsonl").write_text('{"action":"DeleteConv","from_user_id":"user-0","conv_id":"g7","conv_type":2}\n' * 2)
+    env.add_group("g7", ["user-0", "user-1"])
+    assert await run("cleanup", "a.csv", "b.jsonl", "--json") == 0
+    report = report_of(capsys)
+    assert (report["read"], report["duplicates"], report["done"], report["bad_rows"]) == (12, 2, 10, 0)
+    assert report["actions"]["DeleteConv"]["done"] == 5
+    assert env.messages("user-0", "g7", ConvType.GROUP) is None
+    assert env.messages("user-1", "g7", ConvType.GROUP) == ["hello"]
+    assert sorted(path.name for path in directory.iterdir()) == ["a.csv", "b.jsonl"]  # its own journal is gone
+
+
+async def test_a_named_journal_stays_and_nothing_is_sent_twice(
+    env: Sandbox, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("a.csv").write_text(csv_of(10))
+    assert await run("cleanup", "a.csv", "--journal", "job") == 0
+    assert await run("cleanup", "a.csv", "--journal", "job") == 0
+    assert len(env.arrivals) == 10
+    out = capsys.readouterr().out
+    assert "10 read, 10 of them duplicates or known from before" in out.replace("\n", " ")
+    assert await run("journal", "job") == 0
+    assert f"AppId {env.app_id} at 127.0.0.1" in capsys.readouterr().out
+    assert await run("journal", "job", "--json") == 0
+    assert report_of(capsys)["actions"]["ClearPeerMessage"]["done"] == 5
+    assert await run("journal", "job", "--export", "done", "--json") == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 10
+    assert json.loads(lines[0]) == {
+        "action": "delete_conv",
+        "from_user_id": "user-0",
+        "conv_id": "g7",
+        "conv_type": "group",
+    }
+
+
+@pytest.mark.parametrize("form", ["csv", "jsonl"])
+async def test_refused_rows_are_written_ready_to_be_fed_back(
+    env: Sandbox, capsys: pytest.CaptureFixture[str], form: str
+) -> None:
+    Path("in").write_text(csv_of(6) if form == "csv" else as_json_lines(csv_of(6)))
+    env.fail_next(code=2, times=2)
+    env.fail_next(code=660600001)
+    assert await run("cleanup", "in", "--failed", f"failed.{form}", "--json") == 1
+    report = report_of(capsys)
+    assert (report["done"], report["already_gone"], report["refused"]) == (3, 1, 2)
+    text = Path(f"failed.{form}").read_text()
+    rows = list(csv.DictReader(text.splitlines())) if form == "csv" else [json.loads(x) for x in text.splitlines()]
+    assert [(str(row["code"]), row["reason"]) for row in rows] == [("2", "parameter error")] * 2
+    assert Path("in.journal").exists()
+    assert await run("cleanup", f"failed.{form}") == 0
+    assert len(env.arrivals) == 8
+
+
+def as_json_lines(text: str) -> str:
+    rows = csv.DictReader(text.splitlines())
+    return "".join(json.dumps({k: v for k, v in row.items() if v}) + "\n" for row in rows)
+
+
+async def test_bad_rows_stop_the_job_before_anything_is_sent_unless_skipped(
+    env: Sandbox, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("a.csv").write_text(csv_of(3_000) + "delete_conv,alice,,g7,room\n" + "fly,alice,bob,,\n" * 150)
+    assert await run("cleanup", "a.csv", "--qps", "5000") == 2
+    err = capsys.readouterr().err
+    assert "a.csv, line 3002: conv_type must be peer (0) or group (2), not 'room'\n" in err
+    assert err.count("a.csv, line") == 100
+    assert "bad rows: 151. Nothing was sent" in err
+    assert not env.arrivals
+    assert await run("cleanup", "a.csv", "--skip-bad", "--json", "--qps", "5000") == 0
+    assert report_of(capsys)["bad_rows"] == 151
+    assert len(env.arrivals) == 3_000
+
+
+async def test_a_dry_run_needs_no_account_and_sends_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+    Path("a.csv").write_text(csv_of(400))
+    assert await run("cleanup", "a.csv", "--dry-run") == 0
+    assert "400 to be sent, which takes 0:00:10 at the quota" in capsys.readouterr().out
+    assert await run("cleanup", "a.csv", "--dry-run", "--json", "--qps", "10") == 0
+    report = report_of(capsys)
+    assert (report["dry_run"], report["waiting"], report["seconds_at_quota"]) == (True, 400, 20)
+    assert [path.name for path in Path().iterdir()] == ["a.csv"]
+
+
+async def test_a_dry_run_knows_what_is_done(env: Sandbox, capsys: pytest.CaptureFixture[str]) -> None:
+    Path("a.csv").write_text(csv_of(10))
+    assert await run("cleanup", "a.csv", "--journal", "job") == 0
+    Path("b.csv").write_text(csv_of(10, first=5))
+    assert await run("cleanup", "b.csv", "--journal", "job", "--dry-run") == 0
+    assert "5 to be sent" in capsys.readouterr().out
+    assert len(env.arrivals) == 10
+
+
+async def test_a_rehearsal_in_the_sandbox(capsys: pytest.CaptureFixture[str], directory: Path) -> None:
+    Path("a.csv").write_text(csv_of(30))
+    assert await run("cleanup", "a.csv", "--sandbox", "--json") == 0
+    assert report_of(capsys)["done"] == 30
+    assert [path.name for path in directory.iterdir()] == ["a.csv"]
+    assert await run("cleanup", "a.csv", "--sandbox", "--journal", "job", "--json") == 0
+    assert report_of(capsys)["done"] == 30
+    assert await run("cleanup", "a.csv", "--sandbox", "--journal", "job", "--json") == 0
+    assert report_of(capsys)["duplicates"] == 30
+    assert await run("cleanup", "a.csv", "--sandbox", "--dry-run", "--journal", "job") == 0
+
+
+async def test_wrong_credentials_stop_the_job(
+    env: Sandbox, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Path("a.csv").write_text(csv_of(1_000))
+    monkeypatch.setenv("ZIM_SERVER_SECRET", "a wrong one")
+    assert await run("cleanup", "a.csv", "--qps", "100") == 5
+    assert "code 100000005" in capsys.readouterr().err
+    assert len(env.arrivals) <= 200
+    with Journal.view("a.csv.journal") as journal:
+        assert sum(tally[State.WAITING] for tally in journal.tallies().values()) == 1_000
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "says"),
+    [
+        ([], 2, "FILE"),
+        (["missing.csv"], 2, "No such file"),
+        (["a.csv", "--failed", "a.csv"], 2, "would overwrite"),
+        (["a.csv", "--failed", "missing/failed.csv"], 2, "can't be written"),
+        (["a.csv", "--qps", "0"], 2, "--qps"),
+        (["a.csv", "--journal", "a.csv"], 5, "is no journal"),
+        (["a.csv", "--journal", "missing/job"], 5, "can't be"),
+    ],
+)
+async def test_usage_and_configuration_have_codes_of_their_own(
+    env: Sandbox, capsys: pytest.CaptureFixture[str], arguments: list[str], code: int, says: str
+) -> None:
+    Path("a.csv").write_text(csv_of(4))
+    assert await run("cleanup", *arguments) == code
+    assert says in capsys.readouterr().err
+    assert not env.arrivals
+    assert Path("a.csv").read_text() == csv_of(4)
+
+
+def test_missing_credentials_stop_the_job(capsys: pytest.CaptureFixture[str]) -> None:
+    from zim_async import cli
+
+    Path("a.csv").write_text(csv_of(4))
+    assert cli.main(["cleanup", "a.csv"]) == 5
+    assert "set ZIM_APP_ID" in capsys.readouterr().err
+
+
+async def test_a_journal_that_is_none(capsys: pytest.CaptureFixture[str]) -> None:
+    Path("a.csv").write_text(csv_of(4))
+    for arguments in ["a.csv"], ["missing"], ["a.csv", "--export", "done"]:
+        assert await run("journal", *arguments) == 5
+        assert capsys.readouterr().err.startswith("zim-async: ")
+
+
+Job = subprocess.Popen[str]
+
+
+@pytest.fixture
+def start(env: Sandbox) -> Iterator[Any]:
+    """Start a job in a process of its own, as a shell would; it is killed at the end."""
+    jobs: list[Job] = []
+
+    def start(*arguments: str, stdin: str | None = None) -> Job:
+        job = subprocess.Popen(
+            [*COMMAND, "cleanup", *arguments],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=os.environ | {"PYTHONWARNINGS": "error"},
+        )
+        jobs.append(job)
+        if stdin is not None:
+            assert job.stdin is not None
+            job.stdin.write(stdin)
+            job.stdin.close()
+            job.stdin = None
+        return job
+
+    yield start
+    for job in jobs:
+        job.kill()
+        job.communicate()
+
+
+async def ended(job: Job) -> tuple[int, str, str]:
+    out, err = await asyncio.to_thread(job.communicate, timeout=20)
+    return job.returncode, out, err
+
+
+async def arrived(box: Sandbox, count: int) -> None:
+    async with asyncio.timeout(20):
+        while len(box.arrivals) < count:
+            await asyncio.sleep(0.005)
+
+
+async def test_standard_input(box: Sandbox, start: Any) -> None:
+    code, out, _ = await ended(start("-", "--json", stdin=csv_of(20)))
+    assert (code, json.loads(out)["done"]) == (0, 20)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+async def test_the_first_signal_drains(box: Sandbox, start: Any, number: signal.Signals) -> None:
+    Path("a.csv").write_text(csv_of(200))
+    box.delay = 0.2
+    job = start("a.csv", "--json", "--journal", "job")
+    await arrived(box, 40)  # the first burst of both
+    job.send_signal(number)
+    sent = len(box.arrivals)
+    code, out, err = await ended(job)
+    report = json.loads(out)
+    assert code == 4
+    assert report["interrupted"]
+    assert report["done"] == len(box.arrivals) == sent
+    assert report["sent"] == 0
+    assert "run the same again to go on" in err
+    box.delay = 0.0
+    code, out, _ = await ended(start("a.csv", "--json", "--journal", "job", "--qps", "1000"))
+    assert (code, json.loads(out)["done"], len(box.arrivals)) == (0, 200, 200)
+
+
+async def test_the_second_signal_leaves_at_once(box: Sandbox, start: Any) -> None:
+    Path("a.csv").write_text(csv_of(200))
+    box.delay = 8.0
+    job = start("a.csv")
+    await arrived(box, 30)
+    job.send_signal(signal.SIGINT)
+    assert "once more to leave at once" in await asyncio.to_thread(lambda: skip_to(job, "once more"))
+    began = asyncio.get_running_loop().time()
+    job.send_signal(signal.SIGINT)
+    code, _, err = await ended(job)
+    assert code == 130
+    assert asyncio.get_running_loop().time() - began < 3
+    assert err == "interrupted; run the same again to go on\n"
+
+
+def skip_to(job: Job, text: str) -> str:
+    assert job.stderr is not None
+    return next(line for line in job.stderr if text in line)
+
+
+async def test_a_signal_while_reading_ends_it(box: Sandbox, start: Any) -> None:
+    job = start("-")
+    job.stdin.write(csv_of(5_000))
+    job.stdin.flush()
+    while not Path("stdin.journal").exists():
+        await asyncio.sleep(0.01)
+    await asyncio.sleep(0.2)
+    job.send_signal(signal.SIGTERM)
+    assert await asyncio.to_thread(job.wait, 10) == 4
+    assert not box.arrivals
+    assert "Traceback" not in job.stderr.read()
+
+
+async def test_a_job_can_be_watched_while_it_runs(box: Sandbox, start: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    Path("a.csv").write_text(csv_of(200))
+    job = start("a.csv", "--journal", "job")
+    await arrived(box, 30)
+    assert await run("journal", "job", "--json") == 0
+    tallies = report_of(capsys)["actions"].values()
+    assert sum(sum(tally.values()) for tally in tallies) == 200
+    assert await run("cleanup", "a.csv", "--journal", "job") == 5
+    assert "in use by another process" in capsys.readouterr().err
+    job.send_signal(signal.SIGINT)
+    assert (await ended(job))[0] == 4
+
+
+async def test_a_reader_that_has_enough_is_no_error(env: Sandbox) -> None:
+    Path("a.csv").write_text(csv_of(5_000))
+    assert await run("cleanup", "a.csv", "--journal", "job", "--qps", "10000") == 0
+    command = f"{sys.executable} -m zim_async journal job --export done | head -1"
+    done = await asyncio.to_thread(subprocess.run, command, shell=True, capture_output=True, text=True, timeout=20)
+    assert (done.stdout, done.stderr) == (f"{HEADER.strip()},code,reason,request_id\n", "")
