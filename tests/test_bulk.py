@@ -219,7 +219,7 @@ async def test_a_cancelled_job_forgets_no_answer(zim: ZimClient, box: Sandbox, p
     random.seed(1)
     for _ in range(10):
         box.delay = 0.01
-        job = asyncio.create_task(cleanup(zim, some(500), journal=path))
+        job = asyncio.create_task(cleanup(zim, some(2_000), journal=path))
         await asyncio.sleep(random.choice((0.0, 0.001, 0.01, 0.06)))
         job.cancel()
         with pytest.raises(asyncio.CancelledError):
@@ -227,7 +227,7 @@ async def test_a_cancelled_job_forgets_no_answer(zim: ZimClient, box: Sandbox, p
         assert_at_rest(zim)
         assert not path.exists() or states(path)["done"] <= len(box.arrivals)
     box.delay = 0.0
-    assert (await cleanup(zim, some(500), journal=path)).done == 500
+    assert (await cleanup(zim, some(2_000), journal=path)).done == 2_000
 
 
 async def test_an_outage_is_waited_out(zim: ZimClient, box: Sandbox, path: Path) -> None:

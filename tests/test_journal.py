@@ -59,7 +59,8 @@ def test_what_was_begun_is_kept_whole_or_not_at_all(journal: Journal) -> None:
 
 def test_claims_are_marked_sent_and_never_handed_out_twice_in_a_pass(journal: Journal) -> None:
     fill(journal, CLEAR, *BATCH[:3])
-    first = journal.claim("DeleteConv", 0, 2)
+    first, more = journal.claim("DeleteConv", 0, 2)
+    assert more
     assert [row.action for row in first] == BATCH[:2]
     assert journal.tallies()["DeleteConv"] == {
         State.WAITING: 1,
@@ -68,16 +69,17 @@ def test_claims_are_marked_sent_and_never_handed_out_twice_in_a_pass(journal: Jo
         State.GONE: 0,
         State.REFUSED: 0,
     }
-    second = journal.claim("DeleteConv", first[-1].id, 2)
+    second, more = journal.claim("DeleteConv", first[-1].id, 2)
+    assert not more
     assert [row.action for row in second] == BATCH[2:3]
-    assert journal.claim("DeleteConv", second[-1].id, 2) == []
-    again = journal.claim("DeleteConv", 0, 1)[0]
+    assert journal.claim("DeleteConv", second[-1].id, 2) == ([], False)
+    again = journal.claim("DeleteConv", 0, 1)[0][0]
     assert (again.action, again.was) == (BATCH[0], State.SENT)
 
 
 def test_outcomes_are_kept_with_their_reasons(path: Path, journal: Journal) -> None:
     fill(journal, CLEAR, *BATCH[:4])
-    done, gone, refused, back = journal.claim("DeleteConv", 0, 4)
+    done, gone, refused, back = journal.claim("DeleteConv", 0, 4)[0]
     journal.record(
         [
             Outcome(done, State.DONE),
@@ -96,7 +98,7 @@ def test_outcomes_are_kept_with_their_reasons(path: Path, journal: Journal) -> N
     }
     assert list(journal.entries(State.REFUSED)) == [Entry(BATCH[2], State.REFUSED, 2, "parameter", "r3")]
     assert next(journal.entries(State.DONE)).code is None
-    assert [row.action for row in journal.claim("DeleteConv", 0, 9)] == [BATCH[3]]
+    assert [row.action for row in journal.claim("DeleteConv", 0, 9)[0]] == [BATCH[3]]
 
 
 def test_commits_survive_a_power_failure_by_their_settings(path: Path, journal: Journal) -> None:
@@ -110,7 +112,7 @@ def test_a_job_goes_on_in_a_journal_closed_or_not(path: Path) -> None:
         fill(journal, CLEAR)
     with Journal.open(path, APP_ID, HOST) as journal:
         assert fill(journal, CLEAR) == 0
-        [row] = journal.claim("ClearPeerMessage", 0, 1)
+        [row], _ = journal.claim("ClearPeerMessage", 0, 1)
     assert not Path(f"{path}-wal").exists()
     with Journal.open(path, APP_ID, HOST) as journal:
         journal.record([Outcome(row, State.DONE)])
@@ -187,7 +189,7 @@ def test_a_second_process_is_refused_and_a_view_is_not(path: Path, journal: Jour
 def test_a_log_that_outlived_its_journal_is_not_played_into_the_next(path: Path, tmp_path: Path) -> None:
     with Journal.open(path, APP_ID, HOST) as journal:
         fill(journal, CLEAR)
-        journal.record([Outcome(row, State.DONE) for row in journal.claim("ClearPeerMessage", 0, 1)])
+        journal.record([Outcome(row, State.DONE) for row in journal.claim("ClearPeerMessage", 0, 1)[0]])
         shutil.copy(f"{path}-wal", tmp_path / "log")
     path.unlink()
     shutil.copy(tmp_path / "log", f"{path}-wal")
@@ -203,7 +205,7 @@ import os, resource
 from tests.test_journal import *
 journal = Journal.open({str(path)!r}, APP_ID, HOST)
 fill(journal, *BATCH)
-rows = journal.claim("DeleteConv", 0, 50)
+rows, _ = journal.claim("DeleteConv", 0, 50)
 journal.record([Outcome(row, State.DONE) for row in rows[:10]])
 limit = os.path.getsize(journal.path.with_name(journal.path.name + "-wal"))
 resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
@@ -243,7 +245,7 @@ def crashed_copy(path: Path, to: Path, cut: int | None = None) -> Path:
 def test_a_log_cut_anywhere_never_makes_anything_done(path: Path, tmp_path: Path) -> None:
     journal = Journal.open(path, APP_ID, HOST)
     fill(journal, *BATCH)
-    rows = journal.claim("DeleteConv", 0, 20)
+    rows, _ = journal.claim("DeleteConv", 0, 20)
     for row in rows[:10]:
         journal.record([Outcome(row, State.DONE)])
     end = Path(f"{path}-wal").stat().st_size
@@ -268,7 +270,7 @@ def test_killed_while_writing_it_keeps_what_it_said(path: Path) -> None:
 from tests.test_journal import *
 journal = Journal.open({str(path)!r}, APP_ID, HOST)
 fill(journal, *BATCH)
-for row in journal.claim("DeleteConv", 0, 100):
+for row in journal.claim("DeleteConv", 0, 100)[0]:
     journal.record([Outcome(row, State.DONE)])
     print(row.id, flush=True)
 """

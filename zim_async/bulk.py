@@ -32,6 +32,7 @@ from .errors import (
     ZimError,
 )
 from .journal import Journal, Outcome, Row, State
+from .limits import ActionLimiter
 from .outage import Outage
 from .progress import Progress
 from .retry import RetryPolicy
@@ -42,8 +43,9 @@ Actions: TypeAlias = Iterable[Action] | AsyncIterable[Action]
 
 READ_AT_ONCE: Final = 1_000  # actions
 CLAIM_SECONDS: Final = 0.05  # of the quota, claimed at once: what a crash would leave marked as sent, but wasn't
-MOST_CLAIMED: Final = 100
-MOST_IN_FLIGHT: Final = 200  # calls of one action
+MOST_CLAIMED: Final = 500
+MOST_IN_FLIGHT: Final = 100  # calls of one action
+GATHERING: Final = 4.0  # times what a commit took: pause before the next, under load
 ONCE: Final = RetryPolicy(attempts=1)  # the job's next pass is the repetition
 
 
@@ -87,6 +89,18 @@ def _named(journal: str | os.PathLike[str] | None, *, existing: bool = False) ->
         yield Path(directory, "journal")
 
 
+class _Lane:
+    """What the calls of one action share."""
+
+    def __init__(self, name: str, limiter: ActionLimiter) -> None:
+        self.name = name
+        self.limiter = limiter
+        self.claiming = asyncio.Lock()
+        self.rows: deque[Row] = deque()  # claimed, and not yet sent
+        self.last_id = 0  # of the last row claimed in this pass
+        self.at_end = False  # of the pass
+
+
 class _Job:
     """One run of a job. ``Progress`` says what its counts mean."""
 
@@ -97,9 +111,9 @@ class _Job:
         self._journal: Journal  # once opened; used in its thread only
         self._tallies = {name: Counter[State]() for name in ACTIONS}
         self._read = self._duplicates = self._retried = 0
-        self._refusals_before = self._rate_refusals()
         self._started_at: float | None = None
-        self._claimed: dict[str, deque[Row]] = {name: deque() for name in ACTIONS}  # and not yet sent
+        self._lanes = [_Lane(name, client.limiter.of(name)) for name in ACTIONS]
+        self._refusals_before = self._rate_refusals()
         self._outcomes: list[Outcome] = []  # not yet in the journal
         self._recording: asyncio.Task[None] | None = None
         self._ending = asyncio.Event()
@@ -116,8 +130,8 @@ class _Job:
                 await self.load(actions, keep=True)
                 self._report()
                 async with asyncio.TaskGroup() as lanes:
-                    for name in ACTIONS:
-                        lanes.create_task(self._run_lane(name))
+                    for lane in self._lanes:
+                        lanes.create_task(self._run_lane(lane))
             finally:
                 for helper in helpers:
                     helper.cancel()
@@ -179,68 +193,49 @@ class _Job:
         )
 
     def _rate_refusals(self) -> int:
-        return sum(self._client.limiter.of(name).refusals for name in ACTIONS)
+        return sum(lane.limiter.refusals for lane in self._lanes)
 
     # Sending
 
-    async def _run_lane(self, name: str) -> None:
+    async def _run_lane(self, lane: _Lane) -> None:
         """Send an action's rows, and those that failed in passing again, until all have come to an end."""
-        in_flight = asyncio.Semaphore(MOST_IN_FLIGHT)
-        last_id = -1
-        while last_id and not self._ending.is_set():
-            last_id = 0
-            async with asyncio.TaskGroup() as calls:
-                while rows := await self._claim(name, last_id):
-                    last_id = rows[-1].id
-                    while rows and not self._ending.is_set():
-                        await self._send(rows.popleft(), in_flight, calls)
+        while not self._ending.is_set():
+            lane.last_id = 0
+            await self._claim(lane)
+            if not lane.rows:
+                return
+            async with asyncio.TaskGroup() as workers:
+                for _ in range(min(MOST_IN_FLIGHT, max(1, int(lane.limiter.qps)))):
+                    workers.create_task(self._work(lane))
             await self._record_all()  # else the next pass would claim again what is done
 
-    async def _claim(self, name: str, last_id: int) -> deque[Row]:
-        """Return the rows to send next; none at the end of a pass or of the job."""
-        if self._ending.is_set():
-            return deque()
-        rows = self._claimed[name]
-        count = max(1, min(MOST_CLAIMED, int(self._client.limiter.of(name).qps * CLAIM_SECONDS)))
-        try:
-            rows.extend(await self._in_thread(self._journal.claim, name, last_id, count))
-        except JournalError as error:
-            self._end(error)
-        for row in rows:
-            self._move(row, row.was, State.SENT)
-        return rows
+    async def _work(self, lane: _Lane) -> None:
+        """Send the lane's rows, one after the other, as long as there are any."""
+        while (lane.rows or not lane.at_end) and not self._ending.is_set():
+            if self._outage.reason is None:
+                await self._send_next(lane)
+                continue
+            async with self._probing:  # one call at a time, after a pause each
+                if self._outage.reason is not None:
+                    with contextlib.suppress(TimeoutError):
+                        await asyncio.wait_for(self._ending.wait(), self._outage.next_pause())
+                    await self._send_next(lane)
 
-    async def _send(self, row: Row, in_flight: asyncio.Semaphore, calls: asyncio.TaskGroup) -> None:
-        """Send a row when its turn comes, unless the job ends before. In an outage it is a probe, and awaited."""
-        if self._outage.reason is None:
-            await in_flight.acquire()
-            if await self._turn(row):
-                calls.create_task(self._call(row)).add_done_callback(lambda _: in_flight.release())
-            else:
-                in_flight.release()
-            return
-        async with self._probing:
-            if self._outage.reason is not None:
-                with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self._ending.wait(), self._outage.next_pause())
-            if await self._turn(row):
-                await self._call(row)
-
-    async def _turn(self, row: Row) -> bool:
-        """Wait for a row's turn; put it back, and tell so, if the job ends before."""
-        limiter = self._client.limiter.of(row.action.name)
+    async def _send_next(self, lane: _Lane) -> None:
         try:
-            if not self._ending.is_set():
-                await limiter.acquire("bulk", owner=self)
-                if not self._ending.is_set():
-                    return True
-                limiter.give_back()
+            await lane.limiter.acquire("bulk", owner=lane)
         except ClosedError as error:
-            self._end(error)
-        self._note(Outcome(row, row.was))
-        return False
-
-    async def _call(self, row: Row) -> None:
+            if not lane.at_end:  # else nobody is to wait any longer
+                self._end(error)
+            return
+        row = None
+        try:
+            row = await self._next_row(lane)
+        finally:
+            if row is None:
+                lane.limiter.give_back()
+        if row is None:
+            return
         try:
             await self._client.send_in_turn(row.action, retry=ONCE)
         except ZimError as error:
@@ -249,6 +244,32 @@ class _Job:
             self._outage.recover()
             outcome = Outcome(row, State.DONE)
         self._note(outcome)
+
+    async def _next_row(self, lane: _Lane) -> Row | None:
+        """Return the row whose turn has come, marked as sent; None at the end of the pass, or of the job."""
+        if not lane.rows:
+            async with lane.claiming:
+                if not lane.rows and not lane.at_end and not self._ending.is_set():
+                    await self._claim(lane)
+        if not lane.rows or self._ending.is_set():
+            return None
+        row = lane.rows.popleft()
+        if not lane.rows and lane.at_end:
+            await self._client.limiter.give_up(lane, "nothing is left to send")
+        return row
+
+    async def _claim(self, lane: _Lane) -> None:
+        count = max(1, min(MOST_CLAIMED, int(lane.limiter.qps * CLAIM_SECONDS)))
+        try:
+            rows, more = await self._in_thread(self._journal.claim, lane.name, lane.last_id, count)
+        except JournalError as error:
+            self._end(error)
+            return
+        for row in rows:
+            self._move(row, row.was, State.SENT)
+            lane.last_id = row.id
+        lane.rows.extend(rows)
+        lane.at_end = not more
 
     def _judge(self, row: Row, error: ZimError) -> Outcome:
         """Return what an error makes of a row, and draw from it what concerns the others."""
@@ -268,9 +289,8 @@ class _Job:
 
     def _end(self, error: Exception | None = None) -> None:
         """Send nothing more; what is in flight is awaited and recorded."""
-        # A turn given up because the job ends is no reason for its end.
-        if self._error is None and not (self._ending.is_set() and isinstance(error, ClosedError)):
-            self._error = error
+        if not (self._ending.is_set() and isinstance(error, ClosedError)):  # which is how the end shows to others
+            self._error = self._error or error
         self._ending.set()
 
     async def _obey(self, stop: asyncio.Event) -> None:
@@ -279,7 +299,8 @@ class _Job:
 
     async def _give_up_turns(self) -> None:
         await self._ending.wait()
-        await self._client.limiter.give_up(self, "the job ends; this call was not sent")
+        for lane in self._lanes:
+            await self._client.limiter.give_up(lane, "the job ends; this call was not sent")
 
     # The journal
 
@@ -293,8 +314,10 @@ class _Job:
             self._recording = asyncio.create_task(self._record())
 
     async def _record(self) -> None:
+        loop = asyncio.get_running_loop()
         while self._outcomes:
             outcomes, self._outcomes = self._outcomes, []
+            began_at = loop.time()
             try:
                 await self._in_thread(self._journal.record, outcomes)
             except JournalError as error:
@@ -303,6 +326,9 @@ class _Job:
             for outcome in outcomes:
                 self._move(outcome.row, State.SENT, outcome.state)
             self._report()
+            if self._outcomes and not self._ending.is_set():
+                # They come faster than they can be written one by one: let some gather.
+                await asyncio.sleep(GATHERING * (loop.time() - began_at))
 
     async def _record_all(self) -> None:
         if self._recording is not None:
@@ -310,9 +336,10 @@ class _Job:
 
     async def _record_the_rest(self) -> None:
         """At the end: put back what was claimed and not sent, and see everything written."""
-        for rows in self._claimed.values():
-            for row in rows:
+        for lane in self._lanes:
+            for row in lane.rows:
                 self._note(Outcome(row, row.was))
+            lane.rows.clear()
         await self._record_all()
 
     def _move(self, row: Row, before: State, after: State) -> None:
