@@ -12,11 +12,10 @@ import asyncio
 import contextlib
 import os
 import tempfile
-from collections import Counter, deque
-from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections import deque
+from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Final, ParamSpec, TypeAlias, TypeVar
+from typing import Final, TypeAlias
 
 from .actions import ACTIONS, Action
 from .client import ZimClient
@@ -31,21 +30,19 @@ from .errors import (
     TransportError,
     ZimError,
 )
-from .journal import Journal, Outcome, Row, State
+from .journal import Outcome, Row, State
+from .ledger import Ledger
 from .limits import ActionLimiter
 from .outage import Outage
 from .progress import Progress
 from .retry import RetryPolicy
 
-P = ParamSpec("P")
-T = TypeVar("T")
 Actions: TypeAlias = Iterable[Action] | AsyncIterable[Action]
 
 READ_AT_ONCE: Final = 1_000  # actions
 CLAIM_SECONDS: Final = 0.05  # of the quota, claimed at once: what a crash would leave marked as sent, but wasn't
 MOST_CLAIMED: Final = 500
 MOST_IN_FLIGHT: Final = 100  # calls of one action
-GATHERING: Final = 4.0  # times what a commit took: pause before the next, under load
 ONCE: Final = RetryPolicy(attempts=1)  # the job's next pass is the repetition
 
 
@@ -89,16 +86,25 @@ def _named(journal: str | os.PathLike[str] | None, *, existing: bool = False) ->
         yield Path(directory, "journal")
 
 
+class _Ended(Exception):  # noqa: N818, it is a control flow, not an error
+    """The job is to end before it has begun."""
+
+
 class _Lane:
     """What the calls of one action share."""
 
     def __init__(self, name: str, limiter: ActionLimiter) -> None:
         self.name = name
         self.limiter = limiter
-        self.claiming = asyncio.Lock()
         self.rows: deque[Row] = deque()  # claimed, and not yet sent
         self.last_id = 0  # of the last row claimed in this pass
-        self.at_end = False  # of the pass
+        self.at_end = False  # of the pass: there is nothing more to claim
+        self.claiming: asyncio.Task[None] | None = None
+
+    @property
+    def at_once(self) -> int:
+        """How many rows to claim at once."""
+        return max(1, min(MOST_CLAIMED, int(self.limiter.qps * CLAIM_SECONDS)))
 
 
 class _Job:
@@ -107,15 +113,11 @@ class _Job:
     def __init__(self, client: ZimClient, on_progress: Callable[[Progress], object] | None) -> None:
         self._client = client
         self._on_progress = on_progress
-        self._thread = ThreadPoolExecutor(1, "zim_async-journal")
-        self._journal: Journal  # once opened; used in its thread only
-        self._tallies = {name: Counter[State]() for name in ACTIONS}
+        self._ledger = Ledger(self._report, self._end)
         self._read = self._duplicates = self._retried = 0
         self._started_at: float | None = None
         self._lanes = [_Lane(name, client.limiter.of(name)) for name in ACTIONS]
         self._refusals_before = self._rate_refusals()
-        self._outcomes: list[Outcome] = []  # not yet in the journal
-        self._recording: asyncio.Task[None] | None = None
         self._ending = asyncio.Event()
         self._error: Exception | None = None
         self._outage = Outage()
@@ -127,62 +129,42 @@ class _Job:
             if stop is not None:
                 helpers.append(asyncio.create_task(self._obey(stop)))
             try:
-                await self.load(actions, keep=True)
-                self._report()
-                async with asyncio.TaskGroup() as lanes:
-                    for lane in self._lanes:
-                        lanes.create_task(self._run_lane(lane))
+                with contextlib.suppress(_Ended):
+                    await self.load(actions, keep=True)
+                    self._report()
+                    async with asyncio.TaskGroup() as lanes:
+                        for lane in self._lanes:
+                            lanes.create_task(self._run_lane(lane))
             finally:
                 for helper in helpers:
                     helper.cancel()
-                await self._record_the_rest()
+                await self._put_back()
         if self._error is not None:
             raise self._error
         return self.progress()
 
-    @contextlib.asynccontextmanager
-    async def opened(self, journal: Path) -> AsyncIterator[None]:
+    def opened(self, journal: Path) -> contextlib.AbstractAsyncContextManager[None]:
         """Have the journal open within."""
-        with contextlib.ExitStack() as stack:
-
-            def open_journal() -> None:  # all in the thread: this may be cancelled while it is being opened
-                self._journal = stack.enter_context(Journal.open(journal, self._client.app_id, self._client.host))
-
-            try:
-                await self._in_thread(open_journal)
-                yield
-            finally:
-                await self._in_thread(stack.close)
-                self._thread.shutdown(wait=False)
+        return self._ledger.opened(journal, self._client.app_id, self._client.host)
 
     async def load(self, actions: Actions, *, keep: bool) -> None:
         """Read the actions into the journal, all or none; only count them unless they are to be kept."""
-        await self._in_thread(self._journal.begin)
-        kept = False
-        try:
-            async with contextlib.aclosing(_batches(actions)) as batches:
-                async for batch in batches:
-                    new = await self._in_thread(self._journal.add, batch)
-                    self._read += len(batch)
-                    self._duplicates += len(batch) - new
-                    if self._ending.is_set():
-                        return
-            for name, tally in (await self._in_thread(self._journal.tallies)).items():
-                self._tallies[name].update(tally)
-            if keep:
-                await self._in_thread(self._journal.commit)
-                self._started_at = asyncio.get_running_loop().time()
-                kept = True
-        finally:
-            if not kept:
-                await self._in_thread(self._journal.roll_back)
+        async with self._ledger.loading(keep=keep), contextlib.aclosing(_batches(actions)) as batches:
+            async for batch in batches:
+                new = await self._ledger.add(batch)
+                self._read += len(batch)
+                self._duplicates += len(batch) - new
+                if self._ending.is_set():
+                    raise _Ended
+        self._started_at = asyncio.get_running_loop().time()
 
     def progress(self) -> Progress:
         loaded = self._started_at is not None
         seconds = asyncio.get_running_loop().time() - self._started_at if self._started_at is not None else 0.0
-        unfinished = any(tally[State.WAITING] or tally[State.SENT] for tally in self._tallies.values())
+        tallies = self._ledger.tallies
+        unfinished = any(tally[State.WAITING] or tally[State.SENT] for tally in tallies.values())
         return Progress(
-            tallies={name: {state: tally[state] for state in State} for name, tally in self._tallies.items()},
+            tallies=tallies,
             read=self._read,
             duplicates=self._duplicates,
             retried=self._retried,
@@ -200,14 +182,14 @@ class _Job:
     async def _run_lane(self, lane: _Lane) -> None:
         """Send an action's rows, and those that failed in passing again, until all have come to an end."""
         while not self._ending.is_set():
-            lane.last_id = 0
-            await self._claim(lane)
+            lane.last_id, lane.at_end = 0, False
+            await self._have_rows(lane)
             if not lane.rows:
                 return
             async with asyncio.TaskGroup() as workers:
                 for _ in range(min(MOST_IN_FLIGHT, max(1, int(lane.limiter.qps)))):
                     workers.create_task(self._work(lane))
-            await self._record_all()  # else the next pass would claim again what is done
+            await self._ledger.written()  # else the next pass would claim again what is done
 
     async def _work(self, lane: _Lane) -> None:
         """Send the lane's rows, one after the other, as long as there are any."""
@@ -222,6 +204,8 @@ class _Job:
                     await self._send_next(lane)
 
     async def _send_next(self, lane: _Lane) -> None:
+        if self._ending.is_set() or (lane.at_end and not lane.rows):
+            return
         try:
             await lane.limiter.acquire("bulk", owner=lane)
         except ClosedError as error:
@@ -243,14 +227,11 @@ class _Job:
         else:
             self._outage.recover()
             outcome = Outcome(row, State.DONE)
-        self._note(outcome)
+        self._ledger.note(outcome)
 
     async def _next_row(self, lane: _Lane) -> Row | None:
         """Return the row whose turn has come, marked as sent; None at the end of the pass, or of the job."""
-        if not lane.rows:
-            async with lane.claiming:
-                if not lane.rows and not lane.at_end and not self._ending.is_set():
-                    await self._claim(lane)
+        await self._have_rows(lane)
         if not lane.rows or self._ending.is_set():
             return None
         row = lane.rows.popleft()
@@ -258,16 +239,22 @@ class _Job:
             await self._client.limiter.give_up(lane, "nothing is left to send")
         return row
 
+    async def _have_rows(self, lane: _Lane) -> None:
+        """See that the lane has rows if there are any; more are claimed before it has run out of them."""
+        idle = lane.claiming is None or lane.claiming.done()
+        if idle and not lane.at_end and len(lane.rows) <= lane.at_once // 2:
+            lane.claiming = asyncio.create_task(self._claim(lane))
+        if not lane.rows and lane.claiming is not None:
+            await asyncio.wait([lane.claiming])
+
     async def _claim(self, lane: _Lane) -> None:
-        count = max(1, min(MOST_CLAIMED, int(lane.limiter.qps * CLAIM_SECONDS)))
         try:
-            rows, more = await self._in_thread(self._journal.claim, lane.name, lane.last_id, count)
+            rows, more = await self._ledger.claim(lane.name, lane.last_id, lane.at_once)
         except JournalError as error:
             self._end(error)
             return
-        for row in rows:
-            self._move(row, row.was, State.SENT)
-            lane.last_id = row.id
+        if rows:
+            lane.last_id = rows[-1].id
         lane.rows.extend(rows)
         lane.at_end = not more
 
@@ -302,50 +289,15 @@ class _Job:
         for lane in self._lanes:
             await self._client.limiter.give_up(lane, "the job ends; this call was not sent")
 
-    # The journal
-
-    async def _in_thread(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        return await asyncio.get_running_loop().run_in_executor(self._thread, lambda: work(*args, **kwargs))
-
-    def _note(self, outcome: Outcome) -> None:
-        """Have an outcome written down, together with those that come while others are being written."""
-        self._outcomes.append(outcome)
-        if self._recording is None or self._recording.done():
-            self._recording = asyncio.create_task(self._record())
-
-    async def _record(self) -> None:
-        loop = asyncio.get_running_loop()
-        while self._outcomes:
-            outcomes, self._outcomes = self._outcomes, []
-            began_at = loop.time()
-            try:
-                await self._in_thread(self._journal.record, outcomes)
-            except JournalError as error:
-                self._end(error)
-                return
-            for outcome in outcomes:
-                self._move(outcome.row, State.SENT, outcome.state)
-            self._report()
-            if self._outcomes and not self._ending.is_set():
-                # They come faster than they can be written one by one: let some gather.
-                await asyncio.sleep(GATHERING * (loop.time() - began_at))
-
-    async def _record_all(self) -> None:
-        if self._recording is not None:
-            await asyncio.wait([self._recording])
-
-    async def _record_the_rest(self) -> None:
-        """At the end: put back what was claimed and not sent, and see everything written."""
+    async def _put_back(self) -> None:
+        """At the end, put back what was claimed and not sent, and see everything written."""
         for lane in self._lanes:
+            if lane.claiming is not None:
+                await asyncio.wait([lane.claiming])
             for row in lane.rows:
-                self._note(Outcome(row, row.was))
+                self._ledger.note(Outcome(row, row.was))
             lane.rows.clear()
-        await self._record_all()
-
-    def _move(self, row: Row, before: State, after: State) -> None:
-        tally = self._tallies[row.action.name]
-        tally[before] -= 1
-        tally[after] += 1
+        await self._ledger.written()
 
     def _report(self) -> None:
         if self._on_progress is None:

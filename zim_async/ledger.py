@@ -1,0 +1,119 @@
+"""The journal as the event loop sees it: at work in a thread of its own, its tallies at hand."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections import Counter
+from collections.abc import AsyncIterator, Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Final, ParamSpec, TypeVar
+
+from .actions import ACTIONS, Action
+from .errors import JournalError
+from .journal import Journal, Outcome, Row, State, Tallies
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+GATHERING: Final = 4.0  # times what a commit took: pause before the next, under load
+
+
+class Ledger:
+    """Keeps a job's journal; ``tallies`` count what is written, as of each call of ``on_written``.
+
+    What fails while outcomes are being written, which nobody waits for, goes to ``on_error``.
+    """
+
+    def __init__(self, on_written: Callable[[], object], on_error: Callable[[JournalError], object]) -> None:
+        self._tallies = {name: Counter[State]() for name in ACTIONS}
+        self._on_written = on_written
+        self._on_error = on_error
+        self._thread = ThreadPoolExecutor(1, "zim_async-journal")
+        self._journal: Journal  # once opened; used in its thread only
+        self._outcomes: list[Outcome] = []  # not yet written
+        self._writing: asyncio.Task[None] | None = None
+
+    @property
+    def tallies(self) -> Tallies:
+        """How many actions of each name are in each state."""
+        return {name: {state: tally[state] for state in State} for name, tally in self._tallies.items()}
+
+    @contextlib.asynccontextmanager
+    async def opened(self, path: Path, app_id: int, host: str) -> AsyncIterator[None]:
+        """Have the journal open within. Raises ``JournalError``."""
+        with contextlib.ExitStack() as stack:
+
+            def open_journal() -> None:  # all in the thread: the wait for it may be cancelled
+                self._journal = stack.enter_context(Journal.open(path, app_id, host))
+
+            try:
+                await self._in_thread(open_journal)
+                yield
+            finally:
+                await self._in_thread(stack.close)
+                self._thread.shutdown(wait=False)
+
+    @contextlib.asynccontextmanager
+    async def loading(self, *, keep: bool) -> AsyncIterator[None]:
+        """Take up within, by ``add``, all of a job's actions or, after an error or unless they are to be kept, none."""
+        await self._in_thread(self._journal.begin)
+        kept = False
+        try:
+            yield
+            for name, tally in (await self._in_thread(self._journal.tallies)).items():
+                self._tallies[name].update(tally)
+            if keep:
+                await self._in_thread(self._journal.commit)
+                kept = True
+        finally:
+            if not kept:
+                await self._in_thread(self._journal.roll_back)
+
+    async def add(self, actions: list[Action]) -> int:
+        """Take up those of some actions that aren't here yet, and return how many those were."""
+        return await self._in_thread(self._journal.add, actions)
+
+    async def claim(self, name: str, after: int, count: int) -> tuple[list[Row], bool]:
+        """Mark the next unfinished actions as sent; see ``Journal.claim``."""
+        rows, more = await self._in_thread(self._journal.claim, name, after, count)
+        for row in rows:
+            self._move(row, row.was, State.SENT)
+        return rows, more
+
+    def note(self, outcome: Outcome) -> None:
+        """Have an outcome written, together with those that come while others are being written."""
+        self._outcomes.append(outcome)
+        if self._writing is None or self._writing.done():
+            self._writing = asyncio.create_task(self._write())
+
+    async def written(self) -> None:
+        """Wait until all that was noted is written, or can't be."""
+        if self._writing is not None:
+            await asyncio.wait([self._writing])
+
+    async def _write(self) -> None:
+        loop = asyncio.get_running_loop()
+        while self._outcomes:
+            outcomes, self._outcomes = self._outcomes, []
+            began_at = loop.time()
+            try:
+                await self._in_thread(self._journal.record, outcomes)
+            except JournalError as error:
+                self._on_error(error)
+                return
+            for outcome in outcomes:
+                self._move(outcome.row, State.SENT, outcome.state)
+            self._on_written()
+            if self._outcomes:
+                # They come faster than they can be written one by one: let some gather.
+                await asyncio.sleep(GATHERING * (loop.time() - began_at))
+
+    def _move(self, row: Row, before: State, after: State) -> None:
+        tally = self._tallies[row.action.name]
+        tally[before] -= 1
+        tally[after] += 1
+
+    async def _in_thread(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._thread, lambda: work(*args, **kwargs))
