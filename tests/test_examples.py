@@ -2,6 +2,7 @@
 
 import asyncio
 import socket
+from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from aiohttp import web
 
 from tests.conftest import MakeClient
 from tests.examples import aiogram_bot, aiohttp_app, bulk, fastapi_app, first_call, own_tests
-from zim_async import ConvType, NotFoundError
+from zim_async import ConvType
 from zim_async.sandbox import Sandbox
 
 EXAMPLES = sorted(path for path in Path(__file__).with_name("examples").glob("*.py") if path.stat().st_size)
@@ -98,15 +99,29 @@ async def test_aiogram_handler(box: Sandbox, make_client: MakeClient, monkeypatc
     assert "to_user_id must have 1 to 32 characters" in answers[1]
 
 
-async def test_bulk(box: Sandbox, make_client: MakeClient) -> None:
-    groups = [f"g{number}" for number in range(25)]
+async def test_bulk(
+    box: Sandbox,
+    make_client: MakeClient,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    groups = [f"g{number}" for number in range(45)]
     for group in groups:
         box.add_group(group, ["alice", "bob"])
+
+    async def members() -> AsyncIterator[tuple[str, str]]:
+        for group in groups:
+            yield "alice", group
+
+    zim = make_client()
+    await bulk.leave_some_groups(zim, 0.5, members())
+    assert sum(box.messages("alice", group, ConvType.GROUP) is None for group in groups) == 20
     box.fail_next(code=660600001)
-    failed = await bulk.leave_groups(make_client(), "alice", groups)
-    assert [type(error) for error in failed.values()] == [NotFoundError]
-    left = [group for group in groups if box.messages("alice", group, ConvType.GROUP) is not None]
-    assert left == list(failed)
+    assert await bulk.leave_groups(zim, members()) == 45
+    assert capsys.readouterr().out.endswith("44 done, 0 to go\n")
+    assert sum(box.messages("alice", group, ConvType.GROUP) is None for group in groups) == 44
     assert box.refused == 0
 
 

@@ -1,20 +1,24 @@
 import asyncio
-from collections.abc import Iterable
+from collections.abc import AsyncIterable
 
-from zim_async import ConvType, DeleteConv, ZimClient, ZimError
+from zim_async import ConvType, DeleteConv, ZimClient, cleanup
 
 
-async def leave_groups(zim: ZimClient, user_id: str, group_ids: Iterable[str]) -> dict[str, ZimError]:
-    """Take groups off a user's list, at the quota's pace and behind interactive calls; return what failed."""
-    failed: dict[str, ZimError] = {}
+async def leave_groups(zim: ZimClient, members: AsyncIterable[tuple[str, str]]) -> int:
+    """Take groups off their members' lists; run it again after any interruption, and it goes on where it was."""
+    actions = (DeleteConv(user_id, group_id, ConvType.GROUP) async for user_id, group_id in members)
+    report = await cleanup(
+        zim,
+        actions,
+        journal="leave-groups.journal",
+        on_progress=lambda progress: print(progress.done, "done,", progress.remaining, "to go"),
+    )
+    return report.done + report.already_gone
 
-    async def leave(group_id: str) -> None:
-        try:
-            await zim.send(DeleteConv(user_id, group_id, ConvType.GROUP), priority="bulk")
-        except ZimError as error:
-            failed[group_id] = error
 
-    async with asyncio.TaskGroup() as tasks:
-        for group_id in group_ids:
-            tasks.create_task(leave(group_id))
-    return failed
+async def leave_some_groups(zim: ZimClient, seconds: float, members: AsyncIterable[tuple[str, str]]) -> None:
+    """The same for a while: what is in flight at the end of that time is awaited."""
+    actions = (DeleteConv(user_id, group_id, ConvType.GROUP) async for user_id, group_id in members)
+    stop = asyncio.Event()
+    asyncio.get_running_loop().call_later(seconds, stop.set)
+    await cleanup(zim, actions, journal="leave-groups.journal", stop=stop)
