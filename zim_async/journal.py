@@ -135,10 +135,14 @@ class Journal:
     def view(cls, path: str | os.PathLike[str]) -> Self:
         """Open a journal to read it, also while its job runs. Raises ``JournalError``."""
         path = Path(path).resolve()
-        with _clear_errors(path):
-            # Without a log there is nothing to wait for, nor is one left behind.
-            logged = Path(f"{path}-wal").exists()
-            return cls(path, _connect(path, "mode=ro" if logged else "immutable=1"), None)
+        with contextlib.ExitStack() as undo:
+            with _clear_errors(path):
+                # Without a log there is nothing to wait for, nor is one left behind.
+                options = "mode=ro" if Path(f"{path}-wal").exists() else "immutable=1"
+                db = undo.enter_context(contextlib.closing(_connect(path, options)))
+            journal = cls(path, db, None)
+            undo.pop_all()
+        return journal
 
     def __enter__(self) -> Self:
         return self
@@ -292,8 +296,8 @@ def _create(path: Path, app_id: int, host: str) -> None:
     """Make a new journal in one step: under its name there is never half of one."""
     draft = path.with_name(path.name + ".new")
     # A log that outlived its journal would be played into the new one.
-    for leftover in (draft, path.with_name(path.name + "-wal"), path.with_name(path.name + "-shm")):
-        leftover.unlink(missing_ok=True)
+    for leftover in (draft, f"{draft}-journal", f"{path}-wal", f"{path}-shm"):
+        Path(leftover).unlink(missing_ok=True)
     with contextlib.closing(sqlite3.connect(draft, isolation_level=None)) as db:
         db.executescript(_SCHEMA)
         db.execute("INSERT INTO job VALUES (?, ?)", (app_id, host))
