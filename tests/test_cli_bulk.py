@@ -13,7 +13,7 @@ import pytest
 
 from tests.test_cli import COMMAND, run
 from zim_async import ConvType
-from zim_async.journal import Journal, State
+from zim_async.journal import Journal
 from zim_async.sandbox import Sandbox
 
 HEADER = "action,from_user_id,to_user_id,conv_id,conv_type\n"
@@ -129,13 +129,22 @@ async def test_a_dry_run_needs_no_account_and_sends_nothing(capsys: pytest.Captu
     assert [path.name for path in Path().iterdir()] == ["a.csv"]
 
 
-async def test_a_dry_run_knows_what_is_done(env: Sandbox, capsys: pytest.CaptureFixture[str]) -> None:
+async def test_a_dry_run_knows_what_is_done(
+    env: Sandbox, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     Path("a.csv").write_text(csv_of(10))
     assert await run("cleanup", "a.csv", "--journal", "job") == 0
     Path("b.csv").write_text(csv_of(10, first=5))
     assert await run("cleanup", "b.csv", "--journal", "job", "--dry-run") == 0
     assert "5 to be sent" in capsys.readouterr().out
     assert len(env.arrivals) == 10
+    Path("job").rename("a.csv.journal")
+    assert await run("cleanup", "a.csv", "--dry-run") == 0
+    assert "0 to be sent" in capsys.readouterr().out
+    assert Path("a.csv.journal").exists()
+    monkeypatch.delenv("ZIM_APP_ID")
+    assert await run("cleanup", "a.csv", "--dry-run") == 5
+    assert "set ZIM_APP_ID" in capsys.readouterr().err
 
 
 async def test_a_rehearsal_in_the_sandbox(capsys: pytest.CaptureFixture[str], directory: Path) -> None:
@@ -159,7 +168,7 @@ async def test_wrong_credentials_stop_the_job(
     assert "code 100000005" in capsys.readouterr().err
     assert len(env.arrivals) <= 200
     with Journal.view("a.csv.journal") as journal:
-        assert sum(tally[State.WAITING] for tally in journal.tallies().values()) == 1_000
+        assert sum(tally.waiting for tally in journal.tallies().values()) == 1_000
 
 
 @pytest.mark.parametrize(
@@ -168,6 +177,7 @@ async def test_wrong_credentials_stop_the_job(
         ([], 2, "FILE"),
         (["missing.csv"], 2, "No such file"),
         (["a.csv", "--failed", "a.csv"], 2, "would overwrite"),
+        (["a.csv", "--journal", "job", "--failed", "job"], 2, "would overwrite"),
         (["a.csv", "--failed", "missing/failed.csv"], 2, "can't be written"),
         (["a.csv", "--qps", "0"], 2, "--qps"),
         (["a.csv", "--journal", "a.csv"], 5, "is no journal"),

@@ -4,16 +4,12 @@ import pytest
 from rich.console import Console
 
 from zim_async.display import Display, Speed, duration
-from zim_async.journal import State
+from zim_async.journal import Tally
 from zim_async.progress import Progress
 
 
 def at(done: int, *, of: int = 100, other: int = 0, outage: str | None = None) -> Progress:
-    tally = dict.fromkeys(State, 0)
-    tallies = {
-        "ClearPeerMessage": tally | {State.DONE: done, State.WAITING: of - done},
-        "DeleteConv": tally | {State.GONE: other, State.SENT: other},
-    }
+    tallies = {"ClearPeerMessage": Tally(done=done, waiting=of - done), "DeleteConv": Tally(gone=other, sent=other)}
     return Progress(tallies, of, 0, 3, 2, 1.0, outage, interrupted=False)
 
 

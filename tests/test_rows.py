@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from zim_async import ClearPeerMessage, ConvType, DeleteConv, InvalidArgumentError
 from zim_async.actions import Action
-from zim_async.rows import COLUMNS, BadRow, RowFile, open_to_write, to_action, to_row, write_rows
+from zim_async.rows import COLUMNS, RowFile, open_to_write, to_action, to_row, write_rows
 
 HEADER = "action,from_user_id,to_user_id,conv_id,conv_type\n"
 ROWS = HEADER + "clear_peer_message,alice,bob,,\ndelete_conv,alice,,g7,group\nDeleteConv,alice,,bob,0\n"
@@ -154,11 +154,6 @@ def csv_rows(text: str) -> list[dict[str, Any]]:
 
 def json_rows(text: str) -> list[dict[str, Any]]:
     return [json.loads(line) for line in text.split("\n") if line]
-
-
-def test_a_reason_for_no_row_is_a_bad_row() -> None:
-    with pytest.raises(BadRow, match="no CSV"):
-        to_action("no CSV")
 
 
 def test_a_file_named_so_is_written_gzipped(tmp_path: Path) -> None:

@@ -30,6 +30,7 @@ from .session import SessionManager
 
 if TYPE_CHECKING:
     from .bulk import cleanup
+    from .progress import Progress
 
 __version__ = "0.1.0"
 
@@ -47,6 +48,7 @@ __all__ = [
     "JournalError",
     "NotFoundError",
     "NotPermittedError",
+    "Progress",
     "ProtocolError",
     "QueueTimeoutError",
     "RateLimitedError",
@@ -69,4 +71,8 @@ def __getattr__(name: str) -> Any:
         from .bulk import cleanup
 
         return cleanup
+    if name == "Progress":
+        from .progress import Progress
+
+        return Progress
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

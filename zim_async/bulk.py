@@ -1,9 +1,9 @@
 """Bulk jobs: hundreds of thousands of deletes, at bulk priority, that survive whatever happens on the way.
 
 One job, from top to bottom: all actions are read into the journal, as a whole or not at all; then each action's
-lane claims rows, waits for its turn in the quota, and sends, both lanes side by side; answers are written to
-the journal as they come, and count from then on. What failed in passing goes back and is sent again in the
-lane's next pass. Memory holds what is in flight and no more.
+lane claims rows, waits for a permit for each, and sends, both lanes side by side; outcomes are written to the
+journal as they come, and count from then on. What failed in passing goes back and is sent again in the lane's
+next pass. Memory doesn't grow with the job.
 """
 
 from __future__ import annotations
@@ -18,8 +18,9 @@ from pathlib import Path
 from typing import Final, TypeAlias
 
 from .actions import ACTIONS, Action
+from .async_journal import AsyncJournal
 from .client import ZimClient
-from .codes import Verdict, is_for_every_call, verdict_of
+from .codes import Verdict, verdict_of
 from .errors import (
     ApiError,
     ClosedError,
@@ -31,11 +32,9 @@ from .errors import (
     ZimError,
 )
 from .journal import Outcome, Row, State
-from .ledger import Ledger
 from .limits import ActionLimiter
 from .outage import Outage
 from .progress import Progress
-from .retry import RetryPolicy
 
 Actions: TypeAlias = Iterable[Action] | AsyncIterable[Action]
 
@@ -43,7 +42,6 @@ READ_AT_ONCE: Final = 1_000  # actions
 CLAIM_SECONDS: Final = 0.05  # of the quota, claimed at once: what a crash would leave marked as sent, but wasn't
 MOST_CLAIMED: Final = 500
 MOST_IN_FLIGHT: Final = 100  # calls of one action
-ONCE: Final = RetryPolicy(attempts=1)  # the job's next pass is the repetition
 
 
 async def cleanup(
@@ -54,30 +52,34 @@ async def cleanup(
     on_progress: Callable[[Progress], object] | None = None,
     stop: asyncio.Event | None = None,
 ) -> Progress:
-    """Send every action once, at bulk priority and the whole quota, and return what came of them.
+    """Have every action done that is given, or still open in the journal, and return where the journal stands.
 
-    All are read before the first is sent. ``journal`` names the file that remembers them (see the module
-    ``journal``): run the same again after any interruption, and the job goes on; without one it can't.
-    ``on_progress`` is called each time that answers were written down. ``stop``, once set, drains: nothing
-    more is sent, what is in flight is awaited and recorded. Outages are waited out. Raises what every call would
-    meet (``AuthenticationError``, say), ``JournalError``, ``ClosedError``, and ``InvalidArgumentError`` for what
-    is no action; what was answered until then is in the journal.
+    All are read before the first is sent, at bulk priority and the whole quota; what fails in passing is
+    repeated until the server answers for good, and outages are waited out. ``journal`` names the file that remembers
+    (see the module ``journal``): run the same again after any interruption, and the job goes on; without one it
+    can't. ``on_progress`` is called when all are read, and each time that outcomes were written; what it raises
+    ends the job. ``stop``, once set, drains: nothing more is sent, what is in flight is awaited and recorded.
+    Raises what every call would meet (``AuthenticationError``, say), ``JournalError``, ``ClosedError``, and
+    ``InvalidArgumentError`` for what is no action; what was answered until then is in the journal.
     """
-    with _named(journal) as path:
+    with _path_of(journal) as path:
         return await _Job(client, on_progress).run(actions, path, stop)
 
 
 async def plan(client: ZimClient, actions: Actions, *, journal: str | os.PathLike[str] | None = None) -> Progress:
-    """Return where ``cleanup`` would begin, sending nothing and leaving the journal as it is."""
+    """Return where ``cleanup`` would begin, sending nothing and leaving the journal as it is.
+
+    It needs the journal to itself. Raises ``JournalError`` and ``InvalidArgumentError``.
+    """
     job = _Job(client, None)
-    with _named(journal, existing=True) as path:
+    with _path_of(journal, existing=True) as path:
         async with job.opened(path):
             await job.load(actions, keep=False)
             return job.progress()
 
 
 @contextlib.contextmanager
-def _named(journal: str | os.PathLike[str] | None, *, existing: bool = False) -> Iterator[Path]:
+def _path_of(journal: str | os.PathLike[str] | None, *, existing: bool = False) -> Iterator[Path]:
     """Have a path for the journal: a temporary one if there is no name, or no such file where one is to exist."""
     if journal is not None and (not existing or Path(journal).exists()):
         yield Path(journal)
@@ -86,191 +88,165 @@ def _named(journal: str | os.PathLike[str] | None, *, existing: bool = False) ->
         yield Path(directory, "journal")
 
 
-class _Ended(Exception):  # noqa: N818, it is a control flow, not an error
-    """The job is to end before it has begun."""
-
-
-class _Lane:
-    """What the calls of one action share."""
-
-    def __init__(self, name: str, limiter: ActionLimiter) -> None:
-        self.name = name
-        self.limiter = limiter
-        self.rows: deque[Row] = deque()  # claimed, and not yet sent
-        self.last_id = 0  # of the last row claimed in this pass
-        self.at_end = False  # of the pass: there is nothing more to claim
-        self.claiming: asyncio.Task[None] | None = None
-
-    @property
-    def at_once(self) -> int:
-        """How many rows to claim at once."""
-        return max(1, min(MOST_CLAIMED, int(self.limiter.qps * CLAIM_SECONDS)))
-
-
 class _Job:
     """One run of a job. ``Progress`` says what its counts mean."""
 
     def __init__(self, client: ZimClient, on_progress: Callable[[Progress], object] | None) -> None:
         self._client = client
         self._on_progress = on_progress
-        self._ledger = Ledger(self._report, self._end)
-        self._read = self._duplicates = self._retried = 0
+        self._journal = AsyncJournal(self._report, self._end)
+        self._read = self._duplicates = self._retried = self._rate_refusals = 0
         self._started_at: float | None = None
-        self._lanes = [_Lane(name, client.limiter.of(name)) for name in ACTIONS]
-        self._refusals_before = self._rate_refusals()
         self._ending = asyncio.Event()
         self._error: Exception | None = None
         self._outage = Outage()
         self._probing = asyncio.Lock()
 
-    async def run(self, actions: Actions, journal: Path, stop: asyncio.Event | None) -> Progress:
-        async with self.opened(journal):
+    async def run(self, actions: Actions, path: Path, stop: asyncio.Event | None) -> Progress:
+        async with self.opened(path):
             helpers = [asyncio.create_task(self._give_up_turns())]
             if stop is not None:
                 helpers.append(asyncio.create_task(self._obey(stop)))
             try:
-                with contextlib.suppress(_Ended):
-                    await self.load(actions, keep=True)
+                if await self.load(actions, keep=True):
                     self._report()
                     async with asyncio.TaskGroup() as lanes:
-                        for lane in self._lanes:
-                            lanes.create_task(self._run_lane(lane))
+                        for name in ACTIONS:
+                            lanes.create_task(self._run_lane(name))
             finally:
                 for helper in helpers:
                     helper.cancel()
-                await self._put_back()
+                await self._journal.written()
         if self._error is not None:
             raise self._error
         return self.progress()
 
-    def opened(self, journal: Path) -> contextlib.AbstractAsyncContextManager[None]:
+    def opened(self, path: Path) -> contextlib.AbstractAsyncContextManager[None]:
         """Have the journal open within."""
-        return self._ledger.opened(journal, self._client.app_id, self._client.host)
+        return self._journal.opened(path, self._client.app_id, self._client.host)
 
-    async def load(self, actions: Actions, *, keep: bool) -> None:
-        """Read the actions into the journal, all or none; only count them unless they are to be kept."""
-        async with self._ledger.loading(keep=keep), contextlib.aclosing(_batches(actions)) as batches:
-            async for batch in batches:
-                new = await self._ledger.add(batch)
-                self._read += len(batch)
-                self._duplicates += len(batch) - new
-                if self._ending.is_set():
-                    raise _Ended
+    async def load(self, actions: Actions, *, keep: bool) -> bool:
+        """Read the actions into the journal, all or none; only count them unless they are to be kept.
+
+        Returns whether it came to their end.
+        """
+        await self._journal.begin()
+        kept = False
+        try:
+            async with contextlib.aclosing(_batches(actions)) as batches:
+                async for batch in batches:
+                    new = await self._journal.add(batch)
+                    self._read += len(batch)
+                    self._duplicates += len(batch) - new
+                    if self._ending.is_set():
+                        return False
+            await self._journal.count()
+            if keep:
+                await self._journal.commit()
+                kept = True
+        finally:
+            if not kept:
+                await self._journal.roll_back()
         self._started_at = asyncio.get_running_loop().time()
+        return True
 
     def progress(self) -> Progress:
-        loaded = self._started_at is not None
-        seconds = asyncio.get_running_loop().time() - self._started_at if self._started_at is not None else 0.0
-        tallies = self._ledger.tallies
-        unfinished = any(tally[State.WAITING] or tally[State.SENT] for tally in tallies.values())
+        now = asyncio.get_running_loop().time()
+        tallies = self._journal.tallies
+        unfinished = self._started_at is None or any(tally.remaining for tally in tallies.values())
         return Progress(
             tallies=tallies,
             read=self._read,
             duplicates=self._duplicates,
             retried=self._retried,
-            rate_refusals=self._rate_refusals() - self._refusals_before,
-            seconds=seconds,
+            rate_refusals=self._rate_refusals,
+            seconds=0.0 if self._started_at is None else now - self._started_at,
             outage=self._outage.reason,
-            interrupted=self._ending.is_set() and (unfinished or not loaded),
+            interrupted=self._ending.is_set() and unfinished,
         )
-
-    def _rate_refusals(self) -> int:
-        return sum(lane.limiter.refusals for lane in self._lanes)
 
     # Sending
 
-    async def _run_lane(self, lane: _Lane) -> None:
+    async def _run_lane(self, name: str) -> None:
         """Send an action's rows, and those that failed in passing again, until all have come to an end."""
-        while not self._ending.is_set():
-            lane.last_id, lane.at_end = 0, False
-            await self._have_rows(lane)
-            if not lane.rows:
-                return
-            async with asyncio.TaskGroup() as workers:
-                for _ in range(min(MOST_IN_FLIGHT, max(1, int(lane.limiter.qps)))):
-                    workers.create_task(self._work(lane))
-            await self._ledger.written()  # else the next pass would claim again what is done
+        sent = await self._run_pass(name)
+        while sent and not self._ending.is_set():
+            await self._journal.written()  # else what is done would be claimed again
+            sent = await self._run_pass(name)
+            self._retried += sent
 
-    async def _work(self, lane: _Lane) -> None:
-        """Send the lane's rows, one after the other, as long as there are any."""
-        while (lane.rows or not lane.at_end) and not self._ending.is_set():
-            if self._outage.reason is None:
-                await self._send_next(lane)
-                continue
-            async with self._probing:  # one call at a time, after a pause each
-                if self._outage.reason is not None:
-                    with contextlib.suppress(TimeoutError):
-                        await asyncio.wait_for(self._ending.wait(), self._outage.next_pause())
-                    await self._send_next(lane)
+    async def _run_pass(self, name: str) -> int:
+        """Send each unfinished row once; return how many those were."""
+        limiter, in_flight = self._client.limiter.of(name), asyncio.Semaphore(MOST_IN_FLIGHT)
+        sent = last_id = 0
+        async with asyncio.TaskGroup() as calls:
+            while rows := await self._claim(name, last_id, int(limiter.qps * CLAIM_SECONDS)):
+                last_id = rows[-1].id
+                try:
+                    while rows and await self._turn_comes(limiter, in_flight):
+                        call = calls.create_task(self._send(rows.popleft()))
+                        call.add_done_callback(lambda _: in_flight.release())
+                        sent += 1
+                        if self._outage.reason is not None:  # a probe: nothing follows before its answer
+                            await asyncio.wait([call])
+                finally:
+                    for row in rows:
+                        self._journal.note(Outcome(row, row.was))
+        return sent
 
-    async def _send_next(self, lane: _Lane) -> None:
-        if self._ending.is_set() or (lane.at_end and not lane.rows):
-            return
-        try:
-            await lane.limiter.acquire("bulk", owner=lane)
-        except ClosedError as error:
-            if not lane.at_end:  # else nobody is to wait any longer
+    async def _claim(self, name: str, last_id: int, count: int) -> deque[Row]:
+        """Return the rows to be sent next; none at the end of the pass, or of the job."""
+        if not self._ending.is_set():
+            try:
+                return deque(await self._journal.claim(name, last_id, max(1, min(MOST_CLAIMED, count))))
+            except JournalError as error:
                 self._end(error)
-            return
-        row = None
+        return deque()
+
+    async def _turn_comes(self, limiter: ActionLimiter, in_flight: asyncio.Semaphore) -> bool:
+        """Wait for room, the end of a pause, and a permit, which is then held; tell whether the job ends before."""
+        await in_flight.acquire()
+        if self._outage.reason is not None:
+            async with self._probing:  # one action's probe at a time
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(self._ending.wait(), self._outage.next_pause())
+        if self._ending.is_set():
+            return False
         try:
-            row = await self._next_row(lane)
-        finally:
-            if row is None:
-                lane.limiter.give_back()
-        if row is None:
-            return
+            await limiter.acquire("bulk", owner=self)
+        except ClosedError as error:
+            self._end(error)
+            return False
+        if self._ending.is_set():
+            limiter.give_back()
+            return False
+        return True
+
+    async def _send(self, row: Row) -> None:
         try:
-            await self._client.send_in_turn(row.action, retry=ONCE)
+            await self._client.send_with_permit(row.action)
         except ZimError as error:
             outcome = self._judge(row, error)
         else:
             self._outage.recover()
             outcome = Outcome(row, State.DONE)
-        self._ledger.note(outcome)
-
-    async def _next_row(self, lane: _Lane) -> Row | None:
-        """Return the row whose turn has come, marked as sent; None at the end of the pass, or of the job."""
-        await self._have_rows(lane)
-        if not lane.rows or self._ending.is_set():
-            return None
-        row = lane.rows.popleft()
-        if not lane.rows and lane.at_end:
-            await self._client.limiter.give_up(lane, "nothing is left to send")
-        return row
-
-    async def _have_rows(self, lane: _Lane) -> None:
-        """See that the lane has rows if there are any; more are claimed before it has run out of them."""
-        idle = lane.claiming is None or lane.claiming.done()
-        if idle and not lane.at_end and len(lane.rows) <= lane.at_once // 2:
-            lane.claiming = asyncio.create_task(self._claim(lane))
-        if not lane.rows and lane.claiming is not None:
-            await asyncio.wait([lane.claiming])
-
-    async def _claim(self, lane: _Lane) -> None:
-        try:
-            rows, more = await self._ledger.claim(lane.name, lane.last_id, lane.at_once)
-        except JournalError as error:
-            self._end(error)
-            return
-        if rows:
-            lane.last_id = rows[-1].id
-        lane.rows.extend(rows)
-        lane.at_end = not more
+        self._journal.note(outcome)
 
     def _judge(self, row: Row, error: ZimError) -> Outcome:
         """Return what an error makes of a row, and draw from it what concerns the others."""
-        if verdict_of(error) in (Verdict.RETRY, Verdict.SLOW_DOWN):
+        verdict = verdict_of(error)
+        if verdict in (Verdict.RETRY, Verdict.SLOW_DOWN):
+            self._rate_refusals += verdict is Verdict.SLOW_DOWN
             self._outage.fail(error)
-            self._retried += 1  # in the next pass
             unknown = isinstance(error, ProtocolError) or (isinstance(error, TransportError) and error.maybe_applied)
             return Outcome(row, State.SENT if unknown else row.was)
-        if not isinstance(error, ApiError) or is_for_every_call(error):
+        if not isinstance(error, ApiError) or verdict in (Verdict.STOP, Verdict.FIX_CLOCK):
             self._end(error)
             return Outcome(row, row.was)
         self._outage.recover()
-        state = State.GONE if isinstance(error, NotFoundError) else State.REFUSED
-        return Outcome(row, state, error.code or 0, error.message or "", error.request_id or "")
+        if isinstance(error, NotFoundError):
+            return Outcome(row, State.GONE)
+        return Outcome(row, State.REFUSED, error.code or 0, error.message or "", error.request_id or "")
 
     # Ending
 
@@ -286,18 +262,7 @@ class _Job:
 
     async def _give_up_turns(self) -> None:
         await self._ending.wait()
-        for lane in self._lanes:
-            await self._client.limiter.give_up(lane, "the job ends; this call was not sent")
-
-    async def _put_back(self) -> None:
-        """At the end, put back what was claimed and not sent, and see everything written."""
-        for lane in self._lanes:
-            if lane.claiming is not None:
-                await asyncio.wait([lane.claiming])
-            for row in lane.rows:
-                self._ledger.note(Outcome(row, row.was))
-            lane.rows.clear()
-        await self._ledger.written()
+        await self._client.limiter.give_up(self, "the job ends; this call was not sent")
 
     def _report(self) -> None:
         if self._on_progress is None:

@@ -23,7 +23,7 @@ from rich.console import Console
 from . import bulk
 from .actions import Action
 from .client import ZimClient
-from .display import Display, duration, left, report_line, report_values, tally_table
+from .display import Display, duration, report_line, report_values, tally_table
 from .errors import InvalidArgumentError, ZimError
 from .exits import CREDENTIALS, DONE, HELP_FOR_BULK, INTERRUPTED, REFUSED, RESUMABLE, STOPPED, USAGE
 from .journal import Entry, Journal, State
@@ -38,7 +38,7 @@ _REASON: Final = ("code", "reason", "request_id")
 
 
 @dataclass
-class _Input:
+class _Source:
     """The rows of all files, and what was found on the way."""
 
     files: tuple[str, ...]
@@ -71,11 +71,13 @@ class _Signals:
 
     def __init__(self) -> None:
         self.stop = asyncio.Event()
-        self.sending: asyncio.Task[object] | None = None  # what sends, once it does
+        self.began = False
+        self._sending: asyncio.Task[object] | None = None
         self._count = 0
 
     @contextlib.contextmanager
     def handled(self) -> Iterator[None]:
+        """Answer the signals within."""
         if threading.current_thread() is not threading.main_thread():  # where Python takes no handlers
             yield
             return
@@ -86,12 +88,17 @@ class _Signals:
             for number, handler in before.items():
                 signal.signal(number, handler)
 
+    def begin(self, sending: asyncio.Task[object] | None) -> None:
+        """Note that calls are being sent, or, without a task, no longer."""
+        self._sending = sending
+        self.began = True
+
     def _handle(self, _number: int, _frame: FrameType | None) -> None:
         self._count += 1
-        if self.sending is None or self._count > 2:
+        if self._sending is None or self._count > 2:
             raise KeyboardInterrupt
-        answer = self._drain if self._count == 1 else self.sending.cancel
-        self.sending.get_loop().call_soon_threadsafe(answer)
+        answer = self._drain if self._count == 1 else self._sending.cancel
+        self._sending.get_loop().call_soon_threadsafe(answer)
 
     def _drain(self) -> None:
         click.echo("ending when the calls in flight are answered; once more to leave at once", err=True)
@@ -123,28 +130,33 @@ def cleanup(
     fields: action (clear_peer_message, delete_conv), from_user_id, to_user_id, conv_id, conv_type (peer, group).
     All are read before the first is sent.
 
-    The journal is FILE.journal unless named; that one is removed when all is done.
+    The journal is the first FILE's name with .journal after it unless named; that one goes when all is done.
     """
-    job = _Input(files, skip_bad)
+    source = _Source(files, skip_bad)
     signals = _Signals()
     try:
-        with _checked(failed, files), _journal_of(journal, files, sandbox) as path, signals.handled():
+        with _path_of(journal, files, sandbox) as path:
             if dry_run:
-                return asyncio.run(_plan(job, path, qps, sandbox, as_json))
-            progress = asyncio.run(_run(job, path, qps, sandbox, signals))
+                return asyncio.run(_plan(_planning_client(path, qps, sandbox), source, path, as_json))
+            _check_failed(failed, path, files)
+            with signals.handled():
+                progress = asyncio.run(_run(source, path, qps, sandbox, signals))
             if failed is not None:
-                _write_failed(path, failed, job.format)
+                _write_failed(path, failed, source.format)
+            if journal is None and not (progress.remaining or progress.refused):
+                for finished in (path, Path(f"{path}.lock")):
+                    finished.unlink(missing_ok=True)
     except (KeyboardInterrupt, asyncio.CancelledError):
         click.echo("interrupted; run the same again to go on", err=True)
-        return RESUMABLE if signals.sending is None else INTERRUPTED
+        return INTERRUPTED if signals.began else RESUMABLE
     except InvalidArgumentError as error:
         click.echo(f"zim-async: {error}", err=True)
         return USAGE
     except ZimError as error:
         click.echo(f"zim-async: {error}", err=True)
         return STOPPED
-    _print_report(progress, job.bad_rows, as_json)
-    if progress.interrupted:
+    _print_report(progress, source.bad_rows, as_json)
+    if progress.remaining or progress.interrupted:
         click.echo("interrupted; run the same again to go on", err=True)
         return RESUMABLE
     return REFUSED if progress.refused else DONE
@@ -155,7 +167,7 @@ def cleanup(
 @click.option("--export", "state", type=click.Choice([state.value for state in State]), help="Write out rows by state.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object; with --export, JSON Lines instead of CSV.")
 def journal(path: Path, state: str | None, as_json: bool) -> int:
-    """Show where the job of JOURNAL stands, also while it runs; "sent" is what was sent with the outcome unknown."""
+    """Show where the job of JOURNAL stands, also while it runs; "sent" is what is in flight, or may have been."""
     try:
         with Journal.view(path) as found:
             if state is not None:
@@ -167,86 +179,89 @@ def journal(path: Path, state: str | None, as_json: bool) -> int:
         click.echo(f"zim-async: {error}", err=True)
         return STOPPED
     if as_json:
-        click.echo(json.dumps({"app_id": found.app_id, "host": found.host, "actions": tallies}))
+        click.echo(
+            json.dumps(
+                {
+                    "app_id": found.app_id,
+                    "host": found.host,
+                    "actions": {name: tally._asdict() for name, tally in tallies.items()},
+                }
+            )
+        )
     else:
         Console().print(tally_table(tallies, f"AppId {found.app_id} at {found.host}"))
     return DONE
 
 
-async def _plan(job: _Input, journal: Path, qps: float | None, sandbox: bool, as_json: bool) -> int:
-    async with _client(qps, sandbox, sending=False) as zim:
-        progress = await bulk.plan(zim, job.actions(), journal=journal)
-        seconds = max(left(tally) / zim.qps[name] for name, tally in progress.tallies.items())
+async def _plan(client: ZimClient, source: _Source, path: Path, as_json: bool) -> int:
+    async with client as zim:
+        progress = await bulk.plan(zim, source.actions(), journal=path)
+        seconds = math.ceil(max(tally.remaining / zim.qps[name] for name, tally in progress.tallies.items()))
     if as_json:
-        values = {"dry_run": True, "bad_rows": job.bad_rows, "seconds_at_quota": math.ceil(seconds)}
+        values = {"dry_run": True, "bad_rows": source.bad_rows, "seconds_at_quota": seconds}
         click.echo(json.dumps(report_values(progress) | values))
     else:
         console = Console()
         console.print(tally_table(progress.tallies, "dry run: nothing was sent"))
-        console.print(f"{progress.remaining} to be sent, which takes {duration(math.ceil(seconds))} at the quota")
+        console.print(f"{progress.remaining} to be sent, which takes {duration(seconds)} at the quota")
     return DONE
 
 
-async def _run(job: _Input, journal: Path, qps: float | None, sandbox: bool, signals: _Signals) -> Progress:
-    sending = asyncio.current_task()
+async def _run(source: _Source, path: Path, qps: float | None, sandbox: bool, signals: _Signals) -> Progress:
+    task = asyncio.current_task()
     with Display(Console(stderr=True)) as display:
 
         def on_progress(progress: Progress) -> None:
-            signals.sending = sending
+            signals.begin(task)  # all is read: the first report comes before the first call
             display.update(progress)
 
-        async with _client(qps, sandbox) as zim:
-            return await bulk.cleanup(zim, job.actions(), journal=journal, on_progress=on_progress, stop=signals.stop)
+        try:
+            async with _sandbox_client(qps) if sandbox else ZimClient.from_env(qps=qps) as zim:
+                return await bulk.cleanup(
+                    zim, source.actions(), journal=path, on_progress=on_progress, stop=signals.stop
+                )
+        finally:
+            if signals.began:
+                signals.begin(None)
+
+
+def _planning_client(path: Path, qps: float | None, sandbox: bool) -> ZimClient:
+    if sandbox or not (path.exists() or os.environ.get("ZIM_APP_ID")):
+        # Nothing is sent: while there is no journal to belong to an application, any will do.
+        return ZimClient(SANDBOX_APP_ID, "none", base_url="http://127.0.0.1", qps=qps)
+    return ZimClient.from_env(qps=qps)
 
 
 @contextlib.asynccontextmanager
-async def _client(qps: float | None, sandbox: bool, *, sending: bool = True) -> AsyncIterator[ZimClient]:
-    if sandbox and sending:
-        async with (
-            Sandbox(app_id=SANDBOX_APP_ID, qps=max(1, int(qps or DEFAULT_QPS))) as box,
-            ZimClient(box.app_id, box.server_secret, base_url=box.base_url, qps=qps) as zim,
-        ):
-            yield zim
-    elif sandbox or not (sending or os.environ.get("ZIM_APP_ID")):
-        # Nothing will be sent: what there is to say needs no account.
-        async with ZimClient(SANDBOX_APP_ID, "none", base_url="http://127.0.0.1", qps=qps) as zim:
-            yield zim
-    else:
-        async with ZimClient.from_env(qps=qps) as zim:
-            yield zim
+async def _sandbox_client(qps: float | None) -> AsyncIterator[ZimClient]:
+    async with (
+        Sandbox(app_id=SANDBOX_APP_ID, qps=max(1, int(qps or DEFAULT_QPS))) as box,
+        ZimClient(box.app_id, box.server_secret, base_url=box.base_url, qps=qps) as zim,
+    ):
+        yield zim
 
 
 @contextlib.contextmanager
-def _journal_of(journal: Path | None, files: tuple[str, ...], sandbox: bool) -> Iterator[Path]:
-    """Have a path for the journal; one that wasn't named goes when all in it is done."""
-    if journal is not None:
-        yield journal
-    elif sandbox:
+def _path_of(journal: Path | None, files: tuple[str, ...], sandbox: bool) -> Iterator[Path]:
+    """Have a path for the journal: by default beside the first file, and a temporary one for the sandbox's."""
+    if journal is None and sandbox:
         with tempfile.TemporaryDirectory(prefix="zim_async-") as directory:
             yield Path(directory, "journal")
     else:
-        name = "stdin" if files[0] == STANDARD_INPUT else files[0]
-        journal = Path(f"{name}.journal")
-        yield journal
-        if journal.exists():
-            with Journal.view(journal) as found:
-                finished = not any(left(tally) or tally[State.REFUSED] for tally in found.tallies().values())
-            if finished:
-                journal.unlink()
-                Path(f"{journal}.lock").unlink(missing_ok=True)
+        yield journal or Path(f"{'stdin' if files[0] == STANDARD_INPUT else files[0]}.journal")
 
 
-@contextlib.contextmanager
-def _checked(failed: Path | None, files: tuple[str, ...]) -> Iterator[None]:
-    """Find out now, not after hours, whether the rows refused can be written."""
-    if failed is not None:
-        if any(name != STANDARD_INPUT and Path(name).resolve() == failed.resolve() for name in files):
-            raise InvalidArgumentError(f"--failed would overwrite the input {failed}")
-        try:
-            failed.open("a").close()
-        except OSError as error:
-            raise InvalidArgumentError(f"{failed} can't be written: {error.strerror}") from None
-    yield
+def _check_failed(failed: Path | None, journal: Path, files: tuple[str, ...]) -> None:
+    """Find out now, not after hours, whether the rows refused can be written, and over nothing of value."""
+    if failed is None:
+        return
+    for taken in (journal, *(Path(name) for name in files if name != STANDARD_INPUT)):
+        if taken.resolve() == failed.resolve():
+            raise InvalidArgumentError(f"--failed would overwrite {failed}")
+    try:
+        failed.open("a").close()
+    except OSError as error:
+        raise InvalidArgumentError(f"{failed} can't be written: {error.strerror}") from None
 
 
 def _write_failed(journal: Path, failed: Path, form: Format) -> None:

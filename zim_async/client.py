@@ -240,16 +240,13 @@ class ZimClient:
         # Out here nothing is chained to it: the cancelled attempt's frames hold the signed URL.
         raise _deadline_error(call or _Call(action, limiter, priority), deadline)
 
-    async def send_in_turn(self, action: Action, *, retry: RetryPolicy | None = None) -> Response:
-        """Send an action for whose turn the caller has waited, by ``limiter.of(action.name).acquire()``; see ``send``.
+    async def send_with_permit(self, action: Action) -> Response:
+        """Send an action once, by a permit of ``limiter.of(action.name)`` that the caller holds; see ``send``.
 
-        Bulk jobs do so, to know what is still in the queue from what may have been done. There is no deadline.
+        Bulk jobs do so: they know what still waits from what may have been done, and repeat by themselves.
         """
         call = _Call(action, self._limiter.of(action.name), "bulk")
-        outcome = await self._exchange(call)
-        if isinstance(outcome, Response):
-            return outcome
-        return await self._recover(call, outcome, retry or self._retry)
+        return _response_or_raise(await self._fix_clock(call, await self._exchange(call)))
 
     async def _recover(self, call: _Call, error: ZimError, policy: RetryPolicy) -> Response:
         """Go on after a first attempt that failed: sign anew, or send again."""

@@ -32,6 +32,7 @@ class Verdict(Enum):
     """What a client does about an error."""
 
     FAIL = "raise it: sending the same again gives the same"
+    STOP = "raise it: any call of this application would be refused"
     RETRY = "send again, backing off"
     SLOW_DOWN = "send again, with the whole action slowed down"
     FIX_CLOCK = "sign anew by the server's clock, if the answer shows that the clocks differ"
@@ -51,7 +52,7 @@ class Rule(NamedTuple):
         return self.advice or self.error.advice
 
 
-FAIL, RETRY, SLOW_DOWN, FIX_CLOCK = Verdict
+FAIL, STOP, RETRY, SLOW_DOWN, FIX_CLOCK = Verdict
 _WRONG_APP: Final = "Check the AppId: the server has no configuration or no secret for it."
 _DEFECT: Final = "The request itself was damaged: look for a proxy that rewrites it, or report a bug."
 _WRONG_HOST: Final = "Check the region or base URL."
@@ -61,33 +62,33 @@ RULES: Final[Mapping[int, Rule]] = MappingProxyType(
     {
         1: Rule(ServerBusyError, RETRY, "server busy"),
         2: Rule(InvalidParameterError, FAIL, "parameter error"),
-        3: Rule(AuthenticationError, FAIL, "authentication failed"),
+        3: Rule(AuthenticationError, STOP, "authentication failed"),
         7: Rule(RateLimitedError, SLOW_DOWN, "more requests a second than allowed"),
         51102: Rule(NotFoundError, FAIL, "user unknown"),
         105001: Rule(ServerBusyError, RETRY, "database request failed"),
-        100000000: Rule(ApiError, FAIL, "wrong host", _WRONG_HOST),
-        100000001: Rule(AuthenticationError, FAIL, "AppId malformed", _WRONG_APP),
-        100000002: Rule(ApiError, FAIL, "a public parameter is missing or malformed", _DEFECT),
-        100000003: Rule(ApiError, FAIL, "a public parameter is missing or malformed", _DEFECT),
+        100000000: Rule(ApiError, STOP, "wrong host", _WRONG_HOST),
+        100000001: Rule(AuthenticationError, STOP, "AppId malformed", _WRONG_APP),
+        100000002: Rule(ApiError, STOP, "a public parameter is missing or malformed", _DEFECT),
+        100000003: Rule(ApiError, STOP, "a public parameter is missing or malformed", _DEFECT),
         100000004: Rule(ClockSkewError, FIX_CLOCK, "signature expired"),
         100000005: Rule(AuthenticationError, FIX_CLOCK, "signature wrong"),
-        100000006: Rule(ApiError, FAIL, "action missing", _DEFECT),
-        100000007: Rule(ApiError, FAIL, "action unknown", _WRONG_HOST),
-        100000008: Rule(ApiError, FAIL, "a public parameter is missing or malformed", _DEFECT),
-        100000009: Rule(ApiError, FAIL, "a public parameter is missing or malformed", _DEFECT),
-        100000010: Rule(AuthenticationError, FAIL, "no secret found for the AppId", _WRONG_APP),
-        100000011: Rule(AuthenticationError, FAIL, "no configuration found for the AppId", _WRONG_APP),
+        100000006: Rule(ApiError, STOP, "action missing", _DEFECT),
+        100000007: Rule(ApiError, STOP, "action unknown", _WRONG_HOST),
+        100000008: Rule(ApiError, STOP, "a public parameter is missing or malformed", _DEFECT),
+        100000009: Rule(ApiError, STOP, "a public parameter is missing or malformed", _DEFECT),
+        100000010: Rule(AuthenticationError, STOP, "no secret found for the AppId", _WRONG_APP),
+        100000011: Rule(AuthenticationError, STOP, "no configuration found for the AppId", _WRONG_APP),
         100000012: Rule(ServerBusyError, RETRY, "gateway could not read the body"),
-        100000013: Rule(ApiError, FAIL, "a public parameter is missing or malformed", _DEFECT),
-        100000014: Rule(ApiError, FAIL, "a public parameter is missing or malformed", _DEFECT),
+        100000013: Rule(ApiError, STOP, "a public parameter is missing or malformed", _DEFECT),
+        100000014: Rule(ApiError, STOP, "a public parameter is missing or malformed", _DEFECT),
         100000015: Rule(ServerBusyError, RETRY, "gateway internal error"),
-        100000016: Rule(NotPermittedError, FAIL, "app not set up for production"),
-        100000017: Rule(NotPermittedError, FAIL, "service not enabled"),
+        100000016: Rule(NotPermittedError, STOP, "app not set up for production"),
+        100000017: Rule(NotPermittedError, STOP, "service not enabled"),
         660000001: Rule(ServerBusyError, RETRY, "business error in the server"),
         660000002: Rule(InvalidParameterError, FAIL, "parameter error"),
         660000003: Rule(ServerBusyError, RETRY, "server processing exception"),
         660000012: Rule(InvalidParameterError, FAIL, "user ID longer than 32 bytes", _LONG_ID),
-        660000028: Rule(NotPermittedError, FAIL, "feature not in the plan"),
+        660000028: Rule(NotPermittedError, STOP, "feature not in the plan"),
         660200001: Rule(NotFoundError, FAIL, "user unknown, not registered or never logged in"),
         660300005: Rule(RateLimitedError, SLOW_DOWN, "over the frequency limit of the AppId"),
         660300006: Rule(RateLimitedError, SLOW_DOWN, "over the frequency limit of the group or room"),
@@ -104,11 +105,6 @@ RULES: Final[Mapping[int, Rule]] = MappingProxyType(
     }
 )
 
-# Of what the server refuses for good, that which doesn't depend on whom or what a call is about: the gateway's codes,
-# which come before the action is looked at, and a feature that isn't paid for.
-_GATEWAY: Final = range(100000000, 100000100)
-_NOT_IN_PLAN: Final = 660000028
-
 UNDOCUMENTED: Final = Rule(ApiError, FAIL, "undocumented for this action")
 
 
@@ -120,10 +116,3 @@ def verdict_of(error: ZimError) -> Verdict:
     if isinstance(error, TransportError) and error.status == TOO_MANY_REQUESTS:
         return SLOW_DOWN
     return RETRY if isinstance(error, TransportError | ProtocolError) else FAIL
-
-
-def is_for_every_call(error: ApiError) -> bool:
-    """Tell whether any call of the application would be refused for good as this one was: with a wrong secret, say."""
-    if isinstance(error, AuthenticationError | ClockSkewError) or error.code == _NOT_IN_PLAN:
-        return True
-    return error.code in _GATEWAY and verdict_of(error) is FAIL

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Mapping
 from datetime import timedelta
-from types import TracebackType
 from typing import Final, Self
 
 from rich.console import Console, Group, RenderableType
@@ -14,19 +12,12 @@ from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 
-from .journal import State
+from .journal import Tallies
 from .progress import Progress
 
 RATE_SECONDS: Final = 30.0  # over which the rate is taken
 LINE_SECONDS: Final = 5.0  # between plain lines
-UNFINISHED: Final = (State.WAITING, State.SENT)
-NAMES: Final[Mapping[State, str]] = {
-    State.WAITING: "waiting",
-    State.SENT: "outcome unknown",
-    State.DONE: "done",
-    State.GONE: "already gone",
-    State.REFUSED: "refused",
-}
+_STATES: Final = ("waiting", "in flight or unknown", "done", "already gone", "refused")  # as in a tally
 
 
 class Speed:
@@ -39,7 +30,7 @@ class Speed:
         """Take a look at a job; looks within the same second are passed over."""
         if self._samples and now - self._samples[-1][0] < 1.0:
             return
-        self._samples.append((now, {name: total(tally) - left(tally) for name, tally in progress.tallies.items()}))
+        self._samples.append((now, {name: tally.finished for name, tally in progress.tallies.items()}))
         while now - self._samples[0][0] > RATE_SECONDS:
             self._samples.popleft()
 
@@ -52,7 +43,7 @@ class Speed:
 
     def seconds_left(self, progress: Progress) -> float | None:
         """Return how long the job takes from here on at this speed, or None while that isn't known."""
-        waits = [(left(tally), self.of(name)) for name, tally in progress.tallies.items() if left(tally)]
+        waits = [(tally.remaining, self.of(name)) for name, tally in progress.tallies.items() if tally.remaining]
         return max((count / speed for count, speed in waits), default=0.0) if all(speed for _, speed in waits) else None
 
 
@@ -71,7 +62,7 @@ class Display:
             self._live.start()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+    def __exit__(self, *_: object) -> None:
         if self._live is not None:
             self._live.stop()
 
@@ -85,11 +76,11 @@ class Display:
             self._console.print(self._line(progress), soft_wrap=True, highlight=False, markup=False)
 
     def _line(self, progress: Progress) -> str:
-        finished = sum(total(tally) - left(tally) for tally in progress.tallies.values())
         speed = sum(self._speed.of(name) for name in progress.tallies)
         seconds = self._speed.seconds_left(progress)
         ends = "" if seconds is None else f", {duration(seconds)} left"
-        line = f"{finished} of {finished + progress.remaining} at {speed:.1f}/s{ends}: {_counts(progress)}"
+        total = progress.finished + progress.remaining
+        line = f"{progress.finished} of {total} at {speed:.1f}/s{ends}: {_counts(progress)}"
         return line if progress.outage is None else f"{line}; waiting and probing: {progress.outage}"
 
     def _render(self) -> RenderableType:
@@ -97,37 +88,26 @@ class Display:
             return "reading"
         bars = Table.grid(padding=(0, 2))
         for name, tally in self._progress.tallies.items():
-            if total(tally):
-                finished = total(tally) - left(tally)
-                bar = ProgressBar(total=total(tally), completed=finished, width=40)
-                bars.add_row(name, bar, f"{finished}/{total(tally)}", f"{self._speed.of(name):.1f}/s")
+            if tally.total:
+                bar = ProgressBar(total=tally.total, completed=tally.finished, width=40)
+                bars.add_row(name, bar, f"{tally.finished}/{tally.total}", f"{self._speed.of(name):.1f}/s")
         return Group(bars, self._line(self._progress))
 
 
-def total(tally: Mapping[State, int]) -> int:
-    """Return how many actions a tally counts."""
-    return sum(tally.values())
-
-
-def left(tally: Mapping[State, int]) -> int:
-    """Return how many of them haven't come to an end."""
-    return sum(tally[state] for state in UNFINISHED)
-
-
 def duration(seconds: float) -> str:
-    """Return a time as hours, minutes and seconds."""
+    """Return a time as days, if any, hours, minutes and seconds."""
     return str(timedelta(seconds=round(seconds)))
 
 
-def tally_table(tallies: Mapping[str, Mapping[State, int]], title: str) -> Table:
+def tally_table(tallies: Tallies, title: str) -> Table:
     """Return a table of how many actions are in each state."""
     table = Table(title=title)
     table.add_column("")
     for name in tallies:
         table.add_column(name, justify="right")
-    for state, shown in NAMES.items():
-        table.add_row(shown, *(str(tally[state]) for tally in tallies.values()))
-    table.add_row("all", *(str(total(tally)) for tally in tallies.values()), style="bold")
+    for state, *counts in zip(_STATES, *tallies.values(), strict=True):
+        table.add_row(state, *map(str, counts))
+    table.add_row("all", *(str(tally.total) for tally in tallies.values()), style="bold")
     return table
 
 
@@ -145,15 +125,15 @@ def report_values(progress: Progress) -> dict[str, object]:
         "done": progress.done,
         "already_gone": progress.already_gone,
         "refused": progress.refused,
-        "waiting": progress.count(State.WAITING),
-        "sent": progress.count(State.SENT),
+        "waiting": sum(tally.waiting for tally in progress.tallies.values()),
+        "sent": sum(tally.sent for tally in progress.tallies.values()),
         "read": progress.read,
         "duplicates": progress.duplicates,
         "retried": progress.retried,
         "rate_refusals": progress.rate_refusals,
         "seconds": round(progress.seconds, 3),
         "interrupted": progress.interrupted,
-        "actions": progress.tallies,
+        "actions": {name: tally._asdict() for name, tally in progress.tallies.items()},
     }
 
 

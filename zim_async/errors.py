@@ -91,7 +91,7 @@ class ProtocolError(ZimError):
 
 
 class JournalError(ZimError):
-    """The journal of a bulk job can't be used, or no longer; nothing counts as done that it doesn't say so of."""
+    """The journal of a bulk job can't be used, or no longer; what it doesn't say was done counts as not done."""
 
 
 class ApiError(ZimError):

@@ -1,4 +1,4 @@
-"""The exit codes of the commands, and how their help tells of them."""
+"""The exit codes of the commands, and what their help says of these and of credentials."""
 
 from typing import Final
 

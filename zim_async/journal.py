@@ -50,10 +50,10 @@ CREATE TABLE refusals (
 
 
 class State(StrEnum):
-    """Where an action stands. No name is longer than the one before it: rows change in place."""
+    """Where an action stands. No name is longer than that of waiting: a row never outgrows its place."""
 
     WAITING = "waiting"  # nothing was sent, or the server answered that it didn't act
-    SENT = "sent"  # with the outcome unknown
+    SENT = "sent"  # or about to be, with the outcome unknown
     DONE = "done"
     GONE = "gone"  # the server knows no such user, group or conversation (any more)
     REFUSED = "refused"  # for good
@@ -61,8 +61,32 @@ class State(StrEnum):
     __hash__ = str.__hash__  # an enum's own takes six times as long, several times a call
 
 
-_STATES: Final[Mapping[str, State]] = MappingProxyType({state.value: state for state in State})
-Tallies: TypeAlias = dict[str, dict[State, int]]  # how many actions of each name are in each state
+class Tally(NamedTuple):
+    """How many actions are in each state."""
+
+    waiting: int = 0
+    sent: int = 0
+    done: int = 0
+    gone: int = 0
+    refused: int = 0
+
+    @property
+    def remaining(self) -> int:
+        """Those still to be sent, and those sent with the outcome unknown."""
+        return self.waiting + self.sent
+
+    @property
+    def finished(self) -> int:
+        """Those that came to an end."""
+        return self.done + self.gone + self.refused
+
+    @property
+    def total(self) -> int:
+        """All of them."""
+        return sum(self)
+
+
+Tallies: TypeAlias = Mapping[str, Tally]  # by the actions' names
 
 
 class Row(NamedTuple):
@@ -87,7 +111,6 @@ class Entry(NamedTuple):
     """What the journal says of an action; ``code``, ``message`` and ``request_id`` are None but for refusals."""
 
     action: Action
-    state: State
     code: int | None
     message: str | None
     request_id: str | None
@@ -100,7 +123,7 @@ class Journal:
         self.path = path
         self._db = db
         self._lock = lock
-        with _clear_errors(path):
+        with _translate_errors(path):
             found = db.execute("SELECT app_id, host FROM job").fetchone()
         if found is None:
             raise JournalError(_damaged(path, "it doesn't say whose it is"))
@@ -117,11 +140,11 @@ class Journal:
         path = Path(path).resolve()
         with contextlib.ExitStack() as undo:
             lock = undo.enter_context(contextlib.closing(_lock(path)))
-            with _clear_errors(path):
+            with _translate_errors(path):
                 if not path.exists():
                     _create(path, app_id, host)
                 db = undo.enter_context(contextlib.closing(_connect(path, "mode=rw")))
-                _check_settings(path, db)
+                _prepare(path, db)
             journal = cls(path, db, lock)
             if (journal.app_id, journal.host) != (app_id, host):
                 raise JournalError(
@@ -136,7 +159,7 @@ class Journal:
         """Open a journal to read it, also while its job runs. Raises ``JournalError``."""
         path = Path(path).resolve()
         with contextlib.ExitStack() as undo:
-            with _clear_errors(path):
+            with _translate_errors(path):
                 # Without a log there is nothing to wait for, nor is one left behind.
                 options = "mode=ro" if Path(f"{path}-wal").exists() else "immutable=1"
                 db = undo.enter_context(contextlib.closing(_connect(path, options)))
@@ -152,19 +175,19 @@ class Journal:
 
     def close(self) -> None:
         """Close the file, and let others have it."""
-        with _clear_errors(self.path):
+        with _translate_errors(self.path):
             self._db.close()
         if self._lock is not None:
             self._lock.close()
 
     def begin(self) -> None:
         """Begin what is to be written as a whole, or not at all."""
-        with _clear_errors(self.path):
+        with _translate_errors(self.path):
             self._db.execute("BEGIN IMMEDIATE")
 
     def commit(self) -> None:
         """Write what was done since ``begin``."""
-        with _clear_errors(self.path):
+        with _translate_errors(self.path):
             self._db.execute("COMMIT")
 
     def roll_back(self) -> None:
@@ -178,25 +201,25 @@ class Journal:
         for action in actions:
             arguments.setdefault(action.name, []).append(_dump(_FIELDS[action.name](action)))
         insert = "INSERT OR IGNORE INTO actions (name, arguments, state) SELECT ?, value, 'waiting' FROM json_each(?)"
-        with _clear_errors(self.path):
+        with _translate_errors(self.path):
             return sum(self._db.execute(insert, (name, _dump(texts))).rowcount for name, texts in arguments.items())
 
-    def claim(self, name: str, after: int, count: int) -> tuple[list[Row], bool]:
-        """Mark the next unfinished actions of a name as sent; return them, and whether more come after them.
-
-        ``after`` is the last row that was had before.
-        """
+    def claim(self, name: str, after: int, count: int) -> list[Row]:
+        """Mark the next unfinished actions of a name as sent and return them; ``after`` is the last row had before."""
+        # Not by the index, which has them in another order; and in one step, all rows as one text.
         find = (
             "SELECT json_group_array(json_array(id, json(arguments), state)) FROM (SELECT * FROM actions NOT INDEXED"
             " WHERE id > ? AND name = ? AND state IN ('waiting', 'sent') ORDER BY id LIMIT ?)"
         )
         with self._transaction():
-            found = json.loads(self._db.execute(find, (after, name, count + 1)).fetchone()[0])
-            more = len(found) > count
-            del found[count:]
-            self._mark(State.SENT, [number for number, _, _ in found])
-        kind = ACTIONS[name]
-        return [Row(number, kind(*arguments), _STATES[state]) for number, arguments, state in found], more
+            found = json.loads(self._db.execute(find, (after, name, count)).fetchone()[0])
+            try:
+                rows = [Row(number, ACTIONS[name](*values), State(state)) for number, values, state in found]
+            except (TypeError, ValueError) as error:
+                raise JournalError(_damaged(self.path, str(error))) from None
+            self._mark(State.SENT, [row.id for row in rows])
+        rows.sort()
+        return rows
 
     def record(self, outcomes: Sequence[Outcome]) -> None:
         """Write down what came of claimed rows."""
@@ -208,19 +231,18 @@ class Journal:
             for state, numbers in ids.items():
                 self._mark(state, numbers)
             if refusals:
-                self._db.executemany("INSERT OR REPLACE INTO refusals VALUES (?, ?, ?, ?)", refusals)
+                self._db.executemany("INSERT INTO refusals VALUES (?, ?, ?, ?)", refusals)
 
     def tallies(self) -> Tallies:
         """Count the actions of each name in each state."""
         cells = [(name, state) for name in ACTIONS for state in State]
-        counts = ", ".join(["sum(name = ? AND state = ?)"] * len(cells))
-        with _clear_errors(self.path):
-            query = f"SELECT {counts} FROM actions NOT INDEXED"  # noqa: S608, made of constants
+        counts = ", ".join(["coalesce(sum(name = ? AND state = ?), 0)"] * len(cells))
+        # Not by the index: it lacks the state, and would be gone through at random.
+        query = f"SELECT {counts} FROM actions NOT INDEXED"  # noqa: S608, made of constants
+        with _translate_errors(self.path):
             found = self._db.execute(query, [value for cell in cells for value in cell]).fetchone()
-        tallies: Tallies = {name: {} for name in ACTIONS}
-        for (name, state), count in zip(cells, found, strict=True):
-            tallies[name][state] = count or 0
-        return tallies
+        width = len(State)
+        return {name: Tally(*found[place * width : (place + 1) * width]) for place, name in enumerate(ACTIONS)}
 
     def entries(self, state: State) -> Iterator[Entry]:
         """Yield what is in a state, in the order in which it came in."""
@@ -228,15 +250,15 @@ class Journal:
             "SELECT name, arguments, code, message, request_id FROM actions LEFT JOIN refusals USING (id)"
             " WHERE state = ? ORDER BY id"
         )
-        with _clear_errors(self.path):
+        with _translate_errors(self.path):
             for name, arguments, *reason in self._db.execute(query, (state,)):
-                yield Entry(_load(name, arguments), state, *reason)
+                yield Entry(_load(name, arguments), *reason)
 
     @contextlib.contextmanager
     def _transaction(self) -> Iterator[None]:
         self.begin()
         try:
-            with _clear_errors(self.path):
+            with _translate_errors(self.path):
                 yield
             self.commit()
         except BaseException:
@@ -264,11 +286,11 @@ def _connect(path: Path, options: str) -> sqlite3.Connection:
     with path.open("rb") as file:
         header = file.read(100)
     if len(header) < 100 or header[:16] != b"SQLite format 3\0" or _integer(header, 68) != APPLICATION_ID:
-        raise JournalError(f"{path} is no journal of a bulk job; nothing was sent. Give another name")
+        raise JournalError(f"{path} is no journal of a bulk job. Give another name")
     if _integer(header, 60) != SCHEMA_VERSION:
         raise JournalError(
             f"{path} was written by another version of zim_async (schema {_integer(header, 60)}, here"
-            f" {SCHEMA_VERSION}); nothing was sent. Finish the job with that version, or give another name"
+            f" {SCHEMA_VERSION}). Finish the job with that version, or give another name"
         )
     db = sqlite3.connect(f"{path.as_uri()}?{options}", uri=True, isolation_level=None, timeout=10)
     db.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
@@ -279,7 +301,7 @@ def _integer(header: bytes, offset: int) -> int:
     return int.from_bytes(header[offset : offset + 4])
 
 
-def _check_settings(path: Path, db: sqlite3.Connection) -> None:
+def _prepare(path: Path, db: sqlite3.Connection) -> None:
     # FULL, so that even a power failure loses no commit. Both are asked for and then looked at: SQLite doesn't insist.
     mode = db.execute("PRAGMA journal_mode = WAL").fetchone()[0]
     db.execute("PRAGMA synchronous = FULL")
@@ -306,7 +328,7 @@ def _create(path: Path, app_id: int, host: str) -> None:
 
 def _lock(path: Path) -> sqlite3.Connection:
     """Take the journal for this process, by a lock that no death of a process leaves behind."""
-    with _clear_errors(path), contextlib.ExitStack() as undo:
+    with _translate_errors(path), contextlib.ExitStack() as undo:
         lock = undo.enter_context(contextlib.closing(sqlite3.connect(f"{path}.lock", isolation_level=None, timeout=0)))
         lock.execute("BEGIN EXCLUSIVE")
         undo.pop_all()
@@ -314,7 +336,7 @@ def _lock(path: Path) -> sqlite3.Connection:
 
 
 @contextlib.contextmanager
-def _clear_errors(path: Path) -> Iterator[None]:
+def _translate_errors(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:

@@ -81,13 +81,9 @@ class Bucket:
 
 
 class ActionLimiter:
-    """Lets the calls of one action through: ``await acquire()``, send, then ``release()`` on every path.
-
-    ``refusals`` counts the calls that the server refused for their rate.
-    """
+    """Lets the calls of one action through: ``await acquire()``, send, then ``release()`` on every path."""
 
     def __init__(self, qps: float) -> None:
-        self.refusals = 0
         self._qps = qps
         self._window = Window(qps)
         self._bucket = Bucket(qps)
@@ -203,7 +199,6 @@ class ActionLimiter:
 
     def release(self, floor: float = 0.0, *, refused: bool = False) -> None:
         """Note that a call ended, ``refused`` for its rate or not; ``floor`` is what its round trip took at least."""
-        self.refusals += refused
         if self._loop is not None:
             self._window.end(self._loop.time(), floor, refused=refused)
         if self._change is not None:

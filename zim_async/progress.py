@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
-from .journal import State
+from .journal import Tallies
 
 
 @dataclass(frozen=True, slots=True)
 class Progress:
     """Where a job stands.
 
-    ``tallies`` counts the journal's actions by name and ``State``. The rest is of this run: actions ``read``, those
-    of them that were ``duplicates`` (earlier in the input, or in the journal from an earlier run), attempts
-    ``retried``, the ``rate_refusals`` of the server, ``seconds`` since sending began, and the ``outage`` that is
-    being waited out, if any. A job that was ``interrupted`` goes on when it is run again.
+    ``tallies`` counts the journal's actions by name. The rest is of this run: actions ``read``, those of them that
+    were ``duplicates`` (earlier in the input, or in the journal from an earlier run), calls ``retried``, and
+    ``rate_refusals`` by the server, ``seconds`` since sending began, and the ``outage`` that is being waited
+    out, if any. A job that was ``interrupted`` goes on when it is run again.
     """
 
-    tallies: Mapping[str, Mapping[State, int]]
+    tallies: Tallies
     read: int
     duplicates: int
     retried: int
@@ -27,26 +26,27 @@ class Progress:
     outage: str | None
     interrupted: bool
 
-    def count(self, *states: State) -> int:
-        """Return how many actions are in any of some states."""
-        return sum(tally[state] for tally in self.tallies.values() for state in states)
-
     @property
     def done(self) -> int:
         """Actions that the server did."""
-        return self.count(State.DONE)
+        return sum(tally.done for tally in self.tallies.values())
 
     @property
     def already_gone(self) -> int:
         """Actions whose user, group or conversation the server doesn't know (any more)."""
-        return self.count(State.GONE)
+        return sum(tally.gone for tally in self.tallies.values())
 
     @property
     def refused(self) -> int:
         """Actions that the server refused for good."""
-        return self.count(State.REFUSED)
+        return sum(tally.refused for tally in self.tallies.values())
 
     @property
     def remaining(self) -> int:
         """Actions still to be sent, or sent with the outcome unknown."""
-        return self.count(State.WAITING, State.SENT)
+        return sum(tally.remaining for tally in self.tallies.values())
+
+    @property
+    def finished(self) -> int:
+        """Actions that came to an end."""
+        return sum(tally.finished for tally in self.tallies.values())

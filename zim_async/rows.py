@@ -15,6 +15,7 @@ import sys
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import fields
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final, Literal, Self, TextIO, TypeAlias
@@ -25,19 +26,14 @@ from .errors import InvalidArgumentError
 Format: TypeAlias = Literal["csv", "jsonl"]
 STANDARD_INPUT: Final = "-"
 COLUMNS: Final = ("action", "from_user_id", "to_user_id", "conv_id", "conv_type")
-# The columns of each action, by both names under which rows may call for it.
-_FIELDS: Final[Mapping[str, tuple[type[Action], tuple[str, ...]]]] = MappingProxyType(
-    {
-        name: (kind, own)
-        for names, kind, own in (
-            (("clear_peer_message", "ClearPeerMessage"), ClearPeerMessage, ("from_user_id", "to_user_id")),
-            (("delete_conv", "DeleteConv"), DeleteConv, ("from_user_id", "conv_id", "conv_type")),
-        )
-        for name in names
-    }
+_NAMES: Final[Mapping[type[Action], str]] = MappingProxyType(
+    {ClearPeerMessage: "clear_peer_message", DeleteConv: "delete_conv"}
 )
-_CONV_TYPES: Final[Mapping[object, ConvType]] = MappingProxyType(
-    {spelling: kind for kind in ConvType for spelling in (kind.name.lower(), str(kind.value), kind.value)}
+_KINDS: Final[Mapping[str, type[Action]]] = MappingProxyType(
+    {spelling: kind for kind, name in _NAMES.items() for spelling in (name, kind.name)}
+)
+_CONV_TYPES: Final[Mapping[str, ConvType]] = MappingProxyType(
+    {spelling: kind for kind in ConvType for spelling in (kind.name.lower(), str(kind.value))}
 )
 
 
@@ -53,7 +49,7 @@ class RowFile:
 
     def __init__(self, name: str) -> None:
         self._name = "standard input" if name == STANDARD_INPUT else name
-        with self._clear_errors():
+        with self._translate_errors():
             self._file = _open(name)
             try:
                 self.format: Format = "jsonl" if _first_character(self._file) == b"{" else "csv"
@@ -70,9 +66,11 @@ class RowFile:
     def actions(self, on_bad_row: Callable[[str], object]) -> Iterator[Action]:
         """Yield the actions; call ``on_bad_row`` with file, line and reason for each row that is none."""
         rows = _read_json_lines(self._file) if self.format == "jsonl" else _read_csv(self._file)
-        with self._clear_errors():
+        with self._translate_errors():
             for line, row in rows:
                 try:
+                    if isinstance(row, BadRow):
+                        raise row
                     action = to_action(row)
                 except (BadRow, InvalidArgumentError) as error:
                     on_bad_row(f"{self._name}, line {line}: {error}")
@@ -80,7 +78,7 @@ class RowFile:
                     yield action
 
     @contextmanager
-    def _clear_errors(self) -> Iterator[None]:
+    def _translate_errors(self) -> Iterator[None]:
         try:
             yield
         except (OSError, EOFError, zlib.error) as error:
@@ -111,56 +109,44 @@ def open_to_write(path: Path) -> TextIO:
     return path.open("w", encoding="utf-8", newline="")
 
 
-def to_action(row: Mapping[str, Any] | str) -> Action:
-    """Return the action that a row calls for. Raises ``BadRow``, for text too, or ``InvalidArgumentError``."""
-    if isinstance(row, str):  # why there is no row
-        raise BadRow(row)
+def to_action(row: Mapping[str, Any]) -> Action:
+    """Return the action that a row calls for. Raises ``BadRow`` or ``InvalidArgumentError``."""
     called = row.get("action")
-    kind, own = _FIELDS.get(called if isinstance(called, str) else "", (None, ()))
+    kind = _KINDS.get(called) if isinstance(called, str) else None
     if kind is None:
         raise BadRow(f"action must be clear_peer_message or delete_conv, not {called!a}")
+    own = [field.name for field in fields(kind)]
+    values = {column: row[column] for column in COLUMNS[1:] if row.get(column) not in (None, "")}
     for column in COLUMNS[1:]:
+        if column in own and column not in values:
+            raise BadRow(f"{column} is missing")
         # A row that says more than its action can do was meant otherwise.
-        if column not in own and row.get(column) not in (None, ""):
+        if column in values and column not in own:
             raise BadRow(f"{column} doesn't belong to {called}")
-    if kind is ClearPeerMessage:
-        return ClearPeerMessage(_value(row, "from_user_id"), _value(row, "to_user_id"))
-    return DeleteConv(_value(row, "from_user_id"), _value(row, "conv_id"), _conv_type(_value(row, "conv_type")))
+    if "conv_type" in values:
+        values["conv_type"] = _to_conv_type(values["conv_type"])
+    return kind(**values)
 
 
 def to_row(action: Action) -> dict[str, object]:
     """Return an action as a row that ``to_action`` would take."""
-    if isinstance(action, ClearPeerMessage):
-        return {
-            "action": "clear_peer_message",
-            "from_user_id": action.from_user_id,
-            "to_user_id": action.to_user_id,
-        }
-    return {
-        "action": "delete_conv",
-        "from_user_id": action.from_user_id,
-        "conv_id": action.conv_id,
-        "conv_type": action.conv_type.name.lower(),
-    }
+    row: dict[str, object] = {"action": _NAMES[type(action)]}
+    for field in fields(action):
+        value = getattr(action, field.name)
+        row[field.name] = value.name.lower() if isinstance(value, ConvType) else value
+    return row
 
 
-def _value(row: Mapping[str, Any], column: str) -> Any:
-    if row.get(column) in (None, ""):
-        raise BadRow(f"{column} is missing")
-    return row[column]
+def _to_conv_type(value: object) -> ConvType:
+    # By its text: True is no 1, and 2.0 no 2.
+    found = _CONV_TYPES.get(str(value).lower())
+    if found is None:
+        raise BadRow(f"conv_type must be peer (0) or group (2), not {value!a}")
+    return found
 
 
-def _conv_type(value: object) -> ConvType:
-    # True is no 1, and no 1.0 either: a type of conversation that somebody didn't mean deletes the wrong one.
-    if isinstance(value, str) or type(value) is int:
-        found = _CONV_TYPES.get(value.lower() if isinstance(value, str) else value)
-        if found is not None:
-            return found
-    raise BadRow(f"conv_type must be peer (0) or group (2), not {value!a}")
-
-
-def _read_csv(file: TextIO) -> Iterator[tuple[int, dict[str, Any] | str]]:
-    reader = csv.DictReader(file, strict=True, restkey="more")
+def _read_csv(file: TextIO) -> Iterator[tuple[int, dict[str, Any] | BadRow]]:
+    reader = csv.DictReader(file, strict=True)
     try:
         header = list(reader.fieldnames or ())
     except csv.Error as error:
@@ -173,21 +159,21 @@ def _read_csv(file: TextIO) -> Iterator[tuple[int, dict[str, Any] | str]]:
         except StopIteration:
             return
         except csv.Error as error:
-            yield reader.reader.line_num, f"no CSV: {error}"
+            yield reader.reader.line_num, BadRow(f"no CSV: {error}")
         else:
-            yield reader.line_num, "more fields than the header has" if "more" in row else row
+            yield reader.line_num, BadRow("more fields than the header has") if None in row else row
 
 
-def _read_json_lines(file: TextIO) -> Iterator[tuple[int, dict[str, Any] | str]]:
+def _read_json_lines(file: TextIO) -> Iterator[tuple[int, dict[str, Any] | BadRow]]:
     for number, line in enumerate(file, 1):
         if not line.strip():
             continue
         try:
             row = json.loads(line)
         except (ValueError, RecursionError) as error:
-            yield number, f"no JSON: {error}"
+            yield number, BadRow(f"no JSON: {error}")
         else:
-            yield number, row if isinstance(row, dict) else "no JSON object"
+            yield number, row if isinstance(row, dict) else BadRow("no JSON object")
 
 
 def _open(name: str) -> io.TextIOWrapper:

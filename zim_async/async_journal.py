@@ -8,19 +8,19 @@ from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Final, ParamSpec, TypeVar
+from typing import Final, TypeVar, TypeVarTuple
 
 from .actions import ACTIONS, Action
 from .errors import JournalError
-from .journal import Journal, Outcome, Row, State, Tallies
+from .journal import Journal, Outcome, Row, State, Tallies, Tally
 
-P = ParamSpec("P")
 T = TypeVar("T")
+Ts = TypeVarTuple("Ts")
 
-GATHERING: Final = 4.0  # times what a commit took: pause before the next, under load
+GROUP_COMMIT_PAUSE: Final = 4.0  # times what a commit took, before the next, under load
 
 
-class Ledger:
+class AsyncJournal:
     """Keeps a job's journal; ``tallies`` count what is written, as of each call of ``on_written``.
 
     What fails while outcomes are being written, which nobody waits for, goes to ``on_error``.
@@ -38,7 +38,7 @@ class Ledger:
     @property
     def tallies(self) -> Tallies:
         """How many actions of each name are in each state."""
-        return {name: {state: tally[state] for state in State} for name, tally in self._tallies.items()}
+        return {name: Tally(*(tally[state] for state in State)) for name, tally in self._tallies.items()}
 
     @contextlib.asynccontextmanager
     async def opened(self, path: Path, app_id: int, host: str) -> AsyncIterator[None]:
@@ -55,32 +55,33 @@ class Ledger:
                 await self._in_thread(stack.close)
                 self._thread.shutdown(wait=False)
 
-    @contextlib.asynccontextmanager
-    async def loading(self, *, keep: bool) -> AsyncIterator[None]:
-        """Take up within, by ``add``, all of a job's actions or, after an error or unless they are to be kept, none."""
+    async def begin(self) -> None:
+        """Begin what is to be kept as a whole, or not at all."""
         await self._in_thread(self._journal.begin)
-        kept = False
-        try:
-            yield
-            for name, tally in (await self._in_thread(self._journal.tallies)).items():
-                self._tallies[name].update(tally)
-            if keep:
-                await self._in_thread(self._journal.commit)
-                kept = True
-        finally:
-            if not kept:
-                await self._in_thread(self._journal.roll_back)
+
+    async def commit(self) -> None:
+        """Keep what was added since ``begin``."""
+        await self._in_thread(self._journal.commit)
+
+    async def roll_back(self) -> None:
+        """Forget what was added since ``begin``."""
+        await self._in_thread(self._journal.roll_back)
+
+    async def count(self) -> None:
+        """Bring the tallies up to date."""
+        for name, tally in (await self._in_thread(self._journal.tallies)).items():
+            self._tallies[name] = Counter(dict(zip(State, tally, strict=True)))
 
     async def add(self, actions: list[Action]) -> int:
         """Take up those of some actions that aren't here yet, and return how many those were."""
         return await self._in_thread(self._journal.add, actions)
 
-    async def claim(self, name: str, after: int, count: int) -> tuple[list[Row], bool]:
-        """Mark the next unfinished actions as sent; see ``Journal.claim``."""
-        rows, more = await self._in_thread(self._journal.claim, name, after, count)
+    async def claim(self, name: str, after: int, count: int) -> list[Row]:
+        """Mark the next unfinished actions as sent and return them; see ``Journal.claim``."""
+        rows = await self._in_thread(self._journal.claim, name, after, count)
         for row in rows:
             self._move(row, row.was, State.SENT)
-        return rows, more
+        return rows
 
     def note(self, outcome: Outcome) -> None:
         """Have an outcome written, together with those that come while others are being written."""
@@ -108,12 +109,12 @@ class Ledger:
             self._on_written()
             if self._outcomes:
                 # They come faster than they can be written one by one: let some gather.
-                await asyncio.sleep(GATHERING * (loop.time() - began_at))
+                await asyncio.sleep(GROUP_COMMIT_PAUSE * (loop.time() - began_at))
 
     def _move(self, row: Row, before: State, after: State) -> None:
         tally = self._tallies[row.action.name]
         tally[before] -= 1
         tally[after] += 1
 
-    async def _in_thread(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        return await asyncio.get_running_loop().run_in_executor(self._thread, lambda: work(*args, **kwargs))
+    async def _in_thread(self, work: Callable[[*Ts], T], *args: *Ts) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._thread, work, *args)
