@@ -262,6 +262,69 @@ async def test_a_server_that_is_gone_for_a_while(make_client: MakeClient, box: S
         assert len(again.arrivals) >= 500 - len(box.arrivals)
 
 
+async def test_refusals_for_rate_are_no_outage(zim: ZimClient, box: Sandbox) -> None:
+    seen: list[Progress] = []
+    box.fail_next(code=7, times=30)
+    report = await cleanup(zim, some(60), on_progress=seen.append)
+    assert (report.done, report.rate_refusals) == (60, 30)
+    assert {progress.outage for progress in seen} == {None}
+
+
+async def test_an_action_that_always_fails_in_passing_is_tried_ever_more_seldom(
+    zim: ZimClient, box: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bulk, "FIRST_PAUSE", 0.1)
+    send, tries = ZimClient.send_with_permit, 0
+
+    async def fail_one(self: ZimClient, action: Action) -> Any:
+        nonlocal tries
+        if action.from_user_id == "user-0":
+            tries += 1
+            box.fail_next(code=660000001)
+        return await send(self, action)
+
+    monkeypatch.setattr(ZimClient, "send_with_permit", fail_one)
+    stop = asyncio.Event()
+    asyncio.get_running_loop().call_later(1.0, stop.set)
+    report = await cleanup(zim, some(20)[::2], stop=stop)
+    assert (report.done, report.remaining, report.interrupted) == (9, 1, True)
+    assert 3 <= tries <= 5  # at 0, 0, .1, .3, .7 s
+
+
+async def test_a_stop_is_heeded_while_the_input_is_silent(zim: ZimClient, box: Sandbox, path: Path) -> None:
+    await cleanup(zim, some(10), journal=path)
+
+    async def silent() -> AsyncIterator[Action]:
+        yield some(30)[29]
+        stop.set()
+        await asyncio.Event().wait()
+
+    stop = asyncio.Event()
+    report = await asyncio.wait_for(cleanup(zim, silent(), journal=path, stop=stop), 5)
+    assert (report.interrupted, report.done, report.remaining) == (True, 10, 0)
+    assert states(path) == {"done": 10}
+
+
+async def test_cancelled_twice_it_still_lets_go_of_the_journal(zim: ZimClient, box: Sandbox, path: Path) -> None:
+    for pause in (0.0, 0.001, 0.01, 0.03):
+        job = asyncio.create_task(cleanup(zim, some(2_000), journal=path))
+        await asyncio.sleep(pause)
+        job.cancel()
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        job.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await job
+        await asyncio.sleep(0.2)  # what was begun in the thread comes to its end there
+        Journal.open(path, box.app_id, "127.0.0.1").close()
+
+
+async def test_a_code_beyond_all_bounds_is_no_answer(zim: ZimClient, box: Sandbox, path: Path) -> None:
+    box.answer_next(body=b'{"Code": 9223372036854775808}', times=3)
+    report = await cleanup(zim, some(50), journal=path)
+    assert (report.done, report.retried) == (50, 3)
+
+
 async def test_a_stop_ends_an_outage(zim: ZimClient, box: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(outage, "FIRST_PAUSE", 60.0)
     box.answer_next(status=502, times=10_000)

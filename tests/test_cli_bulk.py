@@ -180,6 +180,7 @@ async def test_wrong_credentials_stop_the_job(
         (["a.csv", "--journal", "job", "--failed", "job"], 2, "would overwrite"),
         (["a.csv", "--failed", "missing/failed.csv"], 2, "can't be written"),
         (["a.csv", "--qps", "0"], 2, "--qps"),
+        (["a.csv", "--qps", "nan", "--sandbox"], 2, "--qps"),
         (["a.csv", "--journal", "a.csv"], 5, "is no journal"),
         (["a.csv", "--journal", "missing/job"], 5, "can't be"),
     ],

@@ -40,10 +40,20 @@ def test_where_nobody_sees_a_bar_a_line_comes_now_and_then() -> None:
 def test_a_terminal_gets_bars() -> None:
     out = io.StringIO()
     with Display(Console(file=out, width=200, force_terminal=True)) as display:
-        display.update(at(7))
+        display.update(at(7, outage="busy [/shard]"))
     assert "ClearPeerMessage" in out.getvalue()
     assert "7/100" in out.getvalue()
     assert "DeleteConv" not in out.getvalue()
+    assert "busy [/shard]" in out.getvalue()
+
+
+def test_nobody_reading_the_lines_is_no_error() -> None:
+    class Gone(io.StringIO):
+        def flush(self) -> None:
+            raise BrokenPipeError
+
+    with Display(Console(file=Gone(), width=80)) as display:
+        display.update(at(7))
 
 
 @pytest.mark.parametrize(("seconds", "shown"), [(0.2, "0:00:00"), (3_725, "1:02:05"), (90_000, "1 day, 1:00:00")])

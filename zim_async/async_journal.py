@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import Final, TypeVar, TypeVarTuple
 
 from .actions import ACTIONS, Action
-from .errors import JournalError
 from .journal import Journal, Outcome, Row, State, Tallies, Tally
 
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
 
 GROUP_COMMIT_PAUSE: Final = 4.0  # times what a commit took, before the next, under load
+LONGEST_PAUSE: Final = 0.1  # seconds
 
 
 class AsyncJournal:
@@ -26,7 +26,7 @@ class AsyncJournal:
     What fails while outcomes are being written, which nobody waits for, goes to ``on_error``.
     """
 
-    def __init__(self, on_written: Callable[[], object], on_error: Callable[[JournalError], object]) -> None:
+    def __init__(self, on_written: Callable[[], object], on_error: Callable[[Exception], object]) -> None:
         self._tallies = {name: Counter[State]() for name in ACTIONS}
         self._on_written = on_written
         self._on_error = on_error
@@ -43,17 +43,19 @@ class AsyncJournal:
     @contextlib.asynccontextmanager
     async def opened(self, path: Path, app_id: int, host: str) -> AsyncIterator[None]:
         """Have the journal open within. Raises ``JournalError``."""
-        with contextlib.ExitStack() as stack:
+        stack = contextlib.ExitStack()
 
-            def open_journal() -> None:  # all in the thread: the wait for it may be cancelled
-                self._journal = stack.enter_context(Journal.open(path, app_id, host))
+        def open_journal() -> None:
+            self._journal = stack.enter_context(Journal.open(path, app_id, host))
 
-            try:
-                await self._in_thread(open_journal)
-                yield
-            finally:
-                await self._in_thread(stack.close)
-                self._thread.shutdown(wait=False)
+        try:
+            await self._in_thread(open_journal)
+            yield
+        finally:
+            # In the thread, after all that was begun there, however often the wait for it is cancelled.
+            closing = self._thread.submit(stack.close)
+            self._thread.shutdown(wait=False)
+            await asyncio.shield(asyncio.wrap_future(closing))
 
     async def begin(self) -> None:
         """Begin what is to be kept as a whole, or not at all."""
@@ -101,7 +103,7 @@ class AsyncJournal:
             began_at = loop.time()
             try:
                 await self._in_thread(self._journal.record, outcomes)
-            except JournalError as error:
+            except Exception as error:  # noqa: BLE001, nobody else would hear of it
                 self._on_error(error)
                 return
             for outcome in outcomes:
@@ -109,7 +111,7 @@ class AsyncJournal:
             self._on_written()
             if self._outcomes:
                 # They come faster than they can be written one by one: let some gather.
-                await asyncio.sleep(GROUP_COMMIT_PAUSE * (loop.time() - began_at))
+                await asyncio.sleep(min(LONGEST_PAUSE, GROUP_COMMIT_PAUSE * (loop.time() - began_at)))
 
     def _move(self, row: Row, before: State, after: State) -> None:
         tally = self._tallies[row.action.name]

@@ -13,9 +13,9 @@ import contextlib
 import os
 import tempfile
 from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterable, Iterator
+from collections.abc import AsyncGenerator, AsyncIterable, Callable, Coroutine, Iterable, Iterator
 from pathlib import Path
-from typing import Final, TypeAlias
+from typing import Any, Final, TypeAlias
 
 from .actions import ACTIONS, Action
 from .async_journal import AsyncJournal
@@ -28,12 +28,13 @@ from .errors import (
     JournalError,
     NotFoundError,
     ProtocolError,
+    RateLimitedError,
     TransportError,
     ZimError,
 )
 from .journal import Outcome, Row, State
 from .limits import ActionLimiter
-from .outage import Outage
+from .outage import FIRST_PAUSE, LONGEST_PAUSE, Outage
 from .progress import Progress
 
 Actions: TypeAlias = Iterable[Action] | AsyncIterable[Action]
@@ -108,7 +109,9 @@ class _Job:
             if stop is not None:
                 helpers.append(asyncio.create_task(self._obey(stop)))
             try:
-                if await self.load(actions, keep=True):
+                if not await self._unless_ending(self.load(actions, keep=True)):
+                    await self._journal.count()
+                else:
                     self._report()
                     async with asyncio.TaskGroup() as lanes:
                         for name in ACTIONS:
@@ -125,11 +128,8 @@ class _Job:
         """Have the journal open within."""
         return self._journal.opened(path, self._client.app_id, self._client.host)
 
-    async def load(self, actions: Actions, *, keep: bool) -> bool:
-        """Read the actions into the journal, all or none; only count them unless they are to be kept.
-
-        Returns whether it came to their end.
-        """
+    async def load(self, actions: Actions, *, keep: bool) -> None:
+        """Read the actions into the journal, all or none; only count them unless they are to be kept."""
         await self._journal.begin()
         kept = False
         try:
@@ -138,8 +138,6 @@ class _Job:
                     new = await self._journal.add(batch)
                     self._read += len(batch)
                     self._duplicates += len(batch) - new
-                    if self._ending.is_set():
-                        return False
             await self._journal.count()
             if keep:
                 await self._journal.commit()
@@ -148,7 +146,6 @@ class _Job:
             if not kept:
                 await self._journal.roll_back()
         self._started_at = asyncio.get_running_loop().time()
-        return True
 
     def progress(self) -> Progress:
         now = asyncio.get_running_loop().time()
@@ -169,9 +166,16 @@ class _Job:
 
     async def _run_lane(self, name: str) -> None:
         """Send an action's rows, and those that failed in passing again, until all have come to an end."""
+        pause, finished = FIRST_PAUSE, self._journal.tallies[name].finished
         sent = await self._run_pass(name)
         while sent and not self._ending.is_set():
             await self._journal.written()  # else what is done would be claimed again
+            before, finished = finished, self._journal.tallies[name].finished
+            if finished > before:
+                pause = FIRST_PAUSE
+            else:  # some actions can fail time and again while others don't: that is no outage, but no hurry either
+                await self._pause(pause)
+                pause = min(2.0 * pause, LONGEST_PAUSE)
             sent = await self._run_pass(name)
             self._retried += sent
 
@@ -199,20 +203,25 @@ class _Job:
 
     async def _claim(self, name: str, last_id: int, count: int) -> list[Row]:
         """Return the rows to be sent next; none at the end of the pass, or of the job."""
-        if not self._ending.is_set():
-            try:
-                return await self._journal.claim(name, last_id, max(1, min(MOST_CLAIMED, count)))
-            except JournalError as error:
-                self._end(error)
-        return []
+        if self._ending.is_set():
+            return []
+        claim = asyncio.create_task(self._journal.claim(name, last_id, max(1, min(MOST_CLAIMED, count))))
+        try:
+            return await asyncio.shield(claim)
+        except JournalError as error:
+            self._end(error)
+            return []
+        except asyncio.CancelledError:
+            for row in await claim:
+                self._journal.note(Outcome(row, row.was))
+            raise
 
     async def _turn_comes(self, limiter: ActionLimiter, in_flight: asyncio.Semaphore) -> bool:
         """Wait for room, the end of a pause, and a permit, which is then held; tell whether the job ends before."""
         await in_flight.acquire()
         if self._outage.reason is not None:
             async with self._probing:  # one action's probe at a time
-                with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self._ending.wait(), self._outage.next_pause())
+                await self._pause(self._outage.next_pause())
         if self._ending.is_set():
             return False
         try:
@@ -263,7 +272,8 @@ class _Job:
         verdict = verdict_of(error)
         if verdict in (Verdict.RETRY, Verdict.SLOW_DOWN):
             self._rate_refusals += verdict is Verdict.SLOW_DOWN
-            self._outage.fail(error)
+            if not isinstance(error, RateLimitedError):  # which says that others use the quota: the limiter's business
+                self._outage.fail(error)
             unknown = isinstance(error, ProtocolError) or (isinstance(error, TransportError) and error.maybe_applied)
             return Outcome(row, State.SENT if unknown else row.was)
         if not isinstance(error, ApiError) or verdict in (Verdict.STOP, Verdict.FIX_CLOCK):
@@ -274,6 +284,10 @@ class _Job:
             return Outcome(row, State.GONE)
         return Outcome(row, State.REFUSED, error.code or 0, error.message or "", error.request_id or "")
 
+    async def _pause(self, seconds: float) -> None:
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._ending.wait(), seconds)
+
     # Ending
 
     def _end(self, error: Exception | None = None) -> None:
@@ -281,6 +295,20 @@ class _Job:
         if not (self._ending.is_set() and isinstance(error, ClosedError)):  # which is how the end shows to others
             self._error = self._error or error
         self._ending.set()
+
+    async def _unless_ending(self, work: Coroutine[Any, Any, None]) -> bool:
+        """Do some work unless the job ends before; tell whether it was done."""
+        task, ending = asyncio.create_task(work), asyncio.create_task(self._ending.wait())
+        try:
+            await asyncio.wait({task, ending}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for one in (task, ending):
+                one.cancel()
+            await asyncio.wait({task, ending})
+        if task.cancelled():
+            return False
+        await task
+        return True
 
     async def _obey(self, stop: asyncio.Event) -> None:
         await stop.wait()

@@ -101,8 +101,9 @@ class _Signals:
         self._sending.get_loop().call_soon_threadsafe(answer)
 
     def _drain(self) -> None:
-        click.echo("ending when the calls in flight are answered; once more to leave at once", err=True)
         self.stop.set()
+        with contextlib.suppress(OSError):
+            click.echo("ending when the calls in flight are answered; once more to leave at once", err=True)
 
 
 @click.command(epilog=CREDENTIALS + HELP_FOR_BULK)
@@ -131,7 +132,10 @@ def cleanup(
     All are read before the first is sent.
 
     The journal is the first FILE's name with .journal after it unless named; that one goes when all is done.
+    What is still open in it is sent too, whether the FILEs have it again or not.
     """
+    if qps is not None and not math.isfinite(qps):
+        raise click.UsageError("--qps must be a finite number of calls a second")
     source = _Source(files, skip_bad)
     signals = _Signals()
     try:
@@ -152,7 +156,7 @@ def cleanup(
     except InvalidArgumentError as error:
         click.echo(f"zim-async: {error}", err=True)
         return USAGE
-    except ZimError as error:
+    except (ZimError, OSError) as error:
         click.echo(f"zim-async: {error}", err=True)
         return STOPPED
     _print_report(progress, source.bad_rows, as_json)

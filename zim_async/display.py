@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections import deque
 from datetime import timedelta
@@ -11,6 +12,7 @@ from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.table import Table
+from rich.text import Text
 
 from .journal import Tallies
 from .progress import Progress
@@ -73,7 +75,10 @@ class Display:
         self._progress = progress
         if self._live is None and now >= self._next_line_at:
             self._next_line_at = now + LINE_SECONDS
-            self._console.print(self._line(progress), soft_wrap=True, highlight=False, markup=False)
+            # Whoever doesn't read them any more doesn't end the job by that.
+            with contextlib.suppress(OSError):
+                self._console.file.write(self._line(progress) + "\n")
+                self._console.file.flush()
 
     def _line(self, progress: Progress) -> str:
         speed = sum(self._speed.of(name) for name in progress.tallies)
@@ -91,7 +96,7 @@ class Display:
             if tally.total:
                 bar = ProgressBar(total=tally.total, completed=tally.finished, width=40)
                 bars.add_row(name, bar, f"{tally.finished}/{tally.total}", f"{self._speed.of(name):.1f}/s")
-        return Group(bars, self._line(self._progress))
+        return Group(bars, Text(self._line(self._progress)))  # as it is: a server's text may look like markup
 
 
 def duration(seconds: float) -> str:

@@ -137,7 +137,7 @@ class Journal:
         Raises ``JournalError`` if another process has it, if it is another job's, of another kind, damaged,
         or can't be written.
         """
-        path = Path(path).resolve()
+        path = Path(os.path.realpath(path))
         with contextlib.ExitStack() as undo:
             lock = undo.enter_context(contextlib.closing(_lock(path)))
             with _translate_errors(path):
@@ -157,7 +157,7 @@ class Journal:
     @classmethod
     def view(cls, path: str | os.PathLike[str]) -> Self:
         """Open a journal to read it, also while its job runs. Raises ``JournalError``."""
-        path = Path(path).resolve()
+        path = Path(os.path.realpath(path))
         with contextlib.ExitStack() as undo:
             with _translate_errors(path):
                 # Without a log there is nothing to wait for, nor is one left behind.
@@ -282,23 +282,31 @@ def _load(name: str, arguments: str) -> Action:
 
 
 def _connect(path: Path, options: str) -> sqlite3.Connection:
-    """Open a journal, having looked that it is one: SQLite opens an empty or a foreign file without a word."""
-    with path.open("rb") as file:
-        header = file.read(100)
-    if len(header) < 100 or header[:16] != b"SQLite format 3\0" or _integer(header, 68) != APPLICATION_ID:
-        raise JournalError(f"{path} is no journal of a bulk job. Give another name")
-    if _integer(header, 60) != SCHEMA_VERSION:
-        raise JournalError(
-            f"{path} was written by another version of zim_async (schema {_integer(header, 60)}, here"
-            f" {SCHEMA_VERSION}). Finish the job with that version, or give another name"
-        )
+    """Open a journal, and see that it is one: SQLite opens an empty or a foreign file without a word.
+
+    Through SQLite alone: to open and close the file otherwise would drop the locks that this process has on it.
+    """
+    if path.stat().st_size == 0:
+        raise JournalError(_foreign(path))
     db = sqlite3.connect(f"{path.as_uri()}?{options}", uri=True, isolation_level=None, timeout=10)
-    db.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
+    try:
+        _check_kind(path, db)
+        db.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
+    except BaseException:
+        db.close()
+        raise
     return db
 
 
-def _integer(header: bytes, offset: int) -> int:
-    return int.from_bytes(header[offset : offset + 4])
+def _check_kind(path: Path, db: sqlite3.Connection) -> None:
+    if db.execute("PRAGMA application_id").fetchone()[0] != APPLICATION_ID:
+        raise JournalError(_foreign(path))
+    version = db.execute("PRAGMA user_version").fetchone()[0]
+    if version != SCHEMA_VERSION:
+        raise JournalError(
+            f"{path} was written by another version of zim_async (schema {version}, here {SCHEMA_VERSION})."
+            " Finish the job with that version, or give another name"
+        )
 
 
 def _prepare(path: Path, db: sqlite3.Connection) -> None:
@@ -308,7 +316,7 @@ def _prepare(path: Path, db: sqlite3.Connection) -> None:
     synchronous = db.execute("PRAGMA synchronous").fetchone()[0]
     if (mode, synchronous) != ("wal", 2):
         raise JournalError(f"{path} is where SQLite can't keep a write-ahead log; give a place on a local disk")
-    found = db.execute("PRAGMA quick_check(1)").fetchone()[0]
+    found = db.execute("PRAGMA integrity_check(1)").fetchone()[0]
     if found != "ok":
         raise JournalError(_damaged(path, found))
     db.execute("UPDATE job SET host = host")  # a file that can't be written opens all the same
@@ -341,17 +349,25 @@ def _translate_errors(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         problem = f"{path} can't be used: {error.strerror}"
+    except UnicodeDecodeError as error:
+        problem = _damaged(path, str(error))
     except sqlite3.DatabaseError as error:
         code = getattr(error, "sqlite_errorcode", 0) & 0xFF  # the rest are details of the code
-        if code == sqlite3.SQLITE_BUSY:
+        if code == sqlite3.SQLITE_NOTADB:
+            problem = _foreign(path)
+        elif code == sqlite3.SQLITE_BUSY:
             problem = f"{path} is in use by another process; wait for that to end"
-        elif code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
+        elif code == sqlite3.SQLITE_CORRUPT:
             problem = _damaged(path, str(error))
         else:
             problem = f"{path} can't be read or written ({error}); look for a full or read-only disk"
     else:
         return
     raise JournalError(problem)
+
+
+def _foreign(path: Path) -> str:
+    return f"{path} is no journal of a bulk job. Give another name"
 
 
 def _damaged(path: Path, found: str) -> str:

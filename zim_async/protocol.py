@@ -102,7 +102,7 @@ def decode(action: str, answer: Answer, attempts: int = 1) -> Response | ApiErro
         return _unexpected(action, status, f"not JSON: {_shown(answer.body.decode(errors='replace'))}")
     code = content.get("Code") if isinstance(content, dict) else None
     # By type: False, 0.0 and their like equal 0. A number that no server counts to would only flood the log.
-    if type(code) is not int or code.bit_length() > 128:
+    if type(code) is not int or code.bit_length() > 63:
         return _unexpected(action, status, f"no integer Code: {_shown(answer.body.decode(errors='replace'))}")
     message, request_id = content.get("Message", ""), content.get("RequestId", "")
     if not (isinstance(message, str) and isinstance(request_id, str)):

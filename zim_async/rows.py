@@ -154,12 +154,13 @@ def _read_csv(file: TextIO) -> Iterator[tuple[int, dict[str, Any] | BadRow]]:
     if "action" not in header or "from_user_id" not in header or len(set(header)) < len(header):
         raise BadRow(f"its first line must name each column once; there are {', '.join(COLUMNS)}")
     while True:
+        line = reader.reader.line_num + 1  # where a row begins that an open quote may carry on to the end of the file
         try:
             row = next(reader)
         except StopIteration:
             return
         except csv.Error as error:
-            yield reader.reader.line_num, BadRow(f"no CSV: {error}")
+            yield line, BadRow(f"no CSV: {error}")
         else:
             yield reader.line_num, BadRow("more fields than the header has") if None in row else row
 
@@ -179,6 +180,8 @@ def _read_json_lines(file: TextIO) -> Iterator[tuple[int, dict[str, Any] | BadRo
 def _open(name: str) -> io.TextIOWrapper:
     file: Any
     if name == STANDARD_INPUT:
+        if sys.stdin is None:
+            raise OSError("it is closed")
         file = os.fdopen(os.dup(sys.stdin.fileno()), "rb")
     else:
         file = gzip.open(name) if name.endswith(".gz") else open(name, "rb")  # noqa: SIM115, closed by RowFile
