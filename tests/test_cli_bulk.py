@@ -2,6 +2,7 @@ import asyncio
 import csv
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -326,6 +327,6 @@ async def test_a_job_can_be_watched_while_it_runs(box: Sandbox, start: Any, caps
 async def test_a_reader_that_has_enough_is_no_error(env: Sandbox) -> None:
     Path("a.csv").write_text(csv_of(5_000))
     assert await run("cleanup", "a.csv", "--journal", "job", "--qps", "10000") == 0
-    command = f"{sys.executable} -m zim_async journal job --export done | head -1"
+    command = f"{shlex.quote(sys.executable)} -m zim_async journal job --export done | head -1"
     done = await asyncio.to_thread(subprocess.run, command, shell=True, capture_output=True, text=True, timeout=20)
     assert (done.stdout, done.stderr) == (f"{HEADER.strip()},code,reason,request_id\n", "")
