@@ -1,6 +1,6 @@
 """What bulk jobs cost and survive: planning a million actions, the journal's price, kills, and logs cut off.
 
-`python -m benchmarks.cleanup` (about 6 minutes) prints the figures and writes results/cleanup.json; the server
+`python -m benchmarks.cleanup` (about 4 minutes) prints the figures and writes results/cleanup.json; the server
 is the sandbox, in a process of its own where time is measured. `--kills 20` and the like make it shorter.
 """
 
