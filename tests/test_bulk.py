@@ -30,10 +30,11 @@ from zim_async import (
 )
 from zim_async.actions import ACTIONS, Action
 from zim_async.bulk import plan
-from zim_async.journal import Journal, State
+from zim_async.journal import Journal
 from zim_async.progress import Progress
 from zim_async.rows import to_row, write_rows
 from zim_async.sandbox import Sandbox
+from zim_async.states import State
 
 FAST = 5_000.0
 

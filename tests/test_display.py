@@ -4,8 +4,8 @@ import pytest
 from rich.console import Console
 
 from zim_async.display import Display, Speed, duration
-from zim_async.journal import Tally
 from zim_async.progress import Progress
+from zim_async.states import Tally
 
 
 def at(done: int, *, of: int = 100, other: int = 0, outage: str | None = None) -> Progress:

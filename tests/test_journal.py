@@ -12,7 +12,8 @@ import pytest
 from zim_async import ClearPeerMessage, ConvType, DeleteConv, JournalError
 from zim_async import journal as journal_module
 from zim_async.actions import Action
-from zim_async.journal import Entry, Journal, Outcome, State, Tally
+from zim_async.journal import Journal
+from zim_async.states import Entry, Outcome, State, Tally
 
 APP_ID, HOST = 7, "zim-api-fra.zego.im"
 CLEAR = ClearPeerMessage("älice", 'b"b')

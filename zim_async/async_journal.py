@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Final, TypeVar, TypeVarTuple
 
 from .actions import ACTIONS, Action
-from .journal import Journal, Outcome, Row, State, Tallies, Tally
+from .journal import Journal
+from .states import Outcome, Row, State, Tallies, Tally
 
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")

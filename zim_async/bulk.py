@@ -32,10 +32,10 @@ from .errors import (
     TransportError,
     ZimError,
 )
-from .journal import Outcome, Row, State
 from .limits import ActionLimiter
 from .outage import FIRST_PAUSE, LONGEST_PAUSE, Outage
 from .progress import Progress
+from .states import Outcome, Row, State
 
 Actions: TypeAlias = Iterable[Action] | AsyncIterable[Action]
 

@@ -26,11 +26,12 @@ from .client import ZimClient
 from .display import Display, duration, report_line, report_values, tally_table
 from .errors import InvalidArgumentError, ZimError
 from .exits import CREDENTIALS, DONE, HELP_FOR_BULK, INTERRUPTED, REFUSED, RESUMABLE, STOPPED, USAGE
-from .journal import Entry, Journal, State
+from .journal import Journal
 from .limits import DEFAULT_QPS
 from .progress import Progress
 from .rows import COLUMNS, STANDARD_INPUT, Format, RowFile, open_to_write, to_row, write_rows
 from .sandbox import Sandbox
+from .states import Entry, State
 
 MOST_BAD_ROWS_SHOWN: Final = 100
 SANDBOX_APP_ID: Final = 1  # the same each time, so that one run takes up the journal of another

@@ -17,14 +17,14 @@ import os
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import fields
-from enum import StrEnum
 from operator import attrgetter
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Final, NamedTuple, Self, TypeAlias
+from typing import Any, Final, Self
 
 from .actions import ACTIONS, Action
 from .errors import JournalError
+from .states import Entry, Outcome, Row, State, Tallies, Tally
 
 APPLICATION_ID: Final = 0x5A494D4A  # "ZIMJ", where SQLite keeps it in a file's header
 SCHEMA_VERSION: Final = 1
@@ -47,73 +47,6 @@ CREATE TABLE refusals (
     request_id TEXT NOT NULL
 );
 """
-
-
-class State(StrEnum):
-    """Where an action stands. No name is longer than that of waiting: a row never outgrows its place."""
-
-    WAITING = "waiting"  # nothing was sent, or the server answered that it didn't act
-    SENT = "sent"  # or about to be, with the outcome unknown
-    DONE = "done"
-    GONE = "gone"  # the server knows no such user, group or conversation (any more)
-    REFUSED = "refused"  # for good
-
-    __hash__ = str.__hash__  # an enum's own takes six times as long, several times a call
-
-
-class Tally(NamedTuple):
-    """How many actions are in each state."""
-
-    waiting: int = 0
-    sent: int = 0
-    done: int = 0
-    gone: int = 0
-    refused: int = 0
-
-    @property
-    def remaining(self) -> int:
-        """Those still to be sent, and those sent with the outcome unknown."""
-        return self.waiting + self.sent
-
-    @property
-    def finished(self) -> int:
-        """Those that came to an end."""
-        return self.done + self.gone + self.refused
-
-    @property
-    def total(self) -> int:
-        """All of them."""
-        return sum(self)
-
-
-Tallies: TypeAlias = Mapping[str, Tally]  # by the actions' names
-
-
-class Row(NamedTuple):
-    """An action of the journal, and where it stood before it was claimed."""
-
-    id: int
-    action: Action
-    was: State
-
-
-class Outcome(NamedTuple):
-    """Where a claimed row stands now; a refusal says why."""
-
-    row: Row
-    state: State
-    code: int = 0
-    message: str = ""
-    request_id: str = ""
-
-
-class Entry(NamedTuple):
-    """What the journal says of an action; ``code``, ``message`` and ``request_id`` are None but for refusals."""
-
-    action: Action
-    code: int | None
-    message: str | None
-    request_id: str | None
 
 
 class Journal:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from .journal import Tallies
+from .states import Tallies
 
 
 @dataclass(frozen=True, slots=True)
