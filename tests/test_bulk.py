@@ -58,6 +58,7 @@ def path(tmp_path: Path) -> Path:
 @pytest.fixture(autouse=True)
 def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(outage, "FIRST_PAUSE", 0.02)
+    monkeypatch.setattr(bulk, "SETTLING_SECONDS", 0.0)
 
 
 def some(count: int) -> list[Action]:
@@ -440,6 +441,16 @@ async def test_progress_adds_up_at_every_moment(zim: ZimClient, box: Sandbox) ->
     finished = [300 - progress.remaining for progress in seen]
     assert finished == sorted(finished)
     assert (finished[0], finished[-1]) == (0, 300)
+
+
+async def test_runs_close_upon_each_other_keep_the_rate_together(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bulk, "SETTLING_SECONDS", 1.0)
+    async with Sandbox() as box:
+        for first in (0, 40):
+            limiter = RateLimiter()  # as a new process has one, which knows nothing of the calls before
+            async with ZimClient(box.app_id, box.server_secret, base_url=box.base_url, limiter=limiter) as zim:
+                await cleanup(zim, some(80)[first : first + 40], journal=path)
+        assert (box.refused, len(box.arrivals)) == (0, 80)
 
 
 async def test_killed_again_and_again_nothing_is_lost_nor_done_falsely(box: Sandbox, path: Path) -> None:

@@ -41,6 +41,11 @@ class AsyncJournal:
         """How many actions of each name are in each state."""
         return {name: Tally(*(tally[state] for state in State)) for name, tally in self._tallies.items()}
 
+    @property
+    def last_written(self) -> float:
+        """When an earlier run last wrote to it, in Unix seconds; 0 if none did."""
+        return self._journal.last_written
+
     @contextlib.asynccontextmanager
     async def opened(self, path: Path, app_id: int, host: str) -> AsyncIterator[None]:
         """Have the journal open within. Raises ``JournalError``."""

@@ -12,6 +12,7 @@ import asyncio
 import contextlib
 import os
 import tempfile
+import time
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterable, Callable, Coroutine, Iterable, Iterator
 from pathlib import Path
@@ -43,6 +44,7 @@ READ_AT_ONCE: Final = 1_000  # actions
 CLAIM_SECONDS: Final = 0.05  # of the quota, claimed at once: what a crash would leave marked as sent, but wasn't
 MOST_CLAIMED: Final = 500
 MOST_IN_FLIGHT: Final = 100  # calls of one action
+SETTLING_SECONDS: Final = 1.0  # since an earlier run's last words, whose calls the server counts for so long
 
 
 async def cleanup(
@@ -113,6 +115,8 @@ class _Job:
                     await self._journal.count()
                 else:
                     self._report()
+                    since = max(0.0, time.time() - self._journal.last_written)
+                    await self._pause(SETTLING_SECONDS - since)
                     async with asyncio.TaskGroup() as lanes:
                         for name in ACTIONS:
                             lanes.create_task(self._run_lane(name))
@@ -285,8 +289,9 @@ class _Job:
         return Outcome(row, State.REFUSED, error.code or 0, error.message or "", error.request_id or "")
 
     async def _pause(self, seconds: float) -> None:
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._ending.wait(), seconds)
+        if seconds > 0:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._ending.wait(), seconds)
 
     # Ending
 

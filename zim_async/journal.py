@@ -52,8 +52,11 @@ CREATE TABLE refusals (
 class Journal:
     """An open journal; make one with ``open``, to run its job, or ``view``, to look at it."""
 
-    def __init__(self, path: Path, db: sqlite3.Connection, lock: sqlite3.Connection | None) -> None:
+    def __init__(
+        self, path: Path, db: sqlite3.Connection, lock: sqlite3.Connection | None, last_written: float = 0.0
+    ) -> None:
         self.path = path
+        self.last_written = last_written  # by an earlier run, in Unix seconds; 0 for a new journal
         self._db = db
         self._lock = lock
         with _translate_errors(path):
@@ -74,11 +77,13 @@ class Journal:
         with contextlib.ExitStack() as undo:
             lock = undo.enter_context(contextlib.closing(_lock(path)))
             with _translate_errors(path):
+                files = [file for file in (path, Path(f"{path}-wal")) if path.exists() and file.exists()]
+                last_written = max((file.stat().st_mtime for file in files), default=0.0)
                 if not path.exists():
                     _create(path, app_id, host)
                 db = undo.enter_context(contextlib.closing(_connect(path, "mode=rw")))
                 _prepare(path, db)
-            journal = cls(path, db, lock)
+            journal = cls(path, db, lock, last_written)
             if (journal.app_id, journal.host) != (app_id, host):
                 raise JournalError(
                     f"{path} is the journal of AppId {journal.app_id} at {journal.host}, not of AppId {app_id} at"
