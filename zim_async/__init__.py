@@ -66,13 +66,9 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    """Import on first use what brings SQLite with it, which would take a third of the time that the rest takes."""
-    if name == "cleanup":
-        from .bulk import cleanup
+    """Import bulk jobs on first use: SQLite, which they bring, would take a third of the time that the rest takes."""
+    if name in ("Progress", "cleanup"):
+        from . import bulk
 
-        return cleanup
-    if name == "Progress":
-        from .progress import Progress
-
-        return Progress
+        return getattr(bulk, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

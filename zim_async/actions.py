@@ -74,6 +74,7 @@ Action: TypeAlias = ClearPeerMessage | DeleteConv
 ACTIONS: Final[Mapping[str, type[Action]]] = MappingProxyType(
     {kind.name: kind for kind in (ClearPeerMessage, DeleteConv)}
 )
+KINDS: Final = frozenset(ACTIONS.values())
 
 
 def _check_id(field: str, value: object) -> None:

@@ -18,7 +18,7 @@ from collections.abc import AsyncGenerator, AsyncIterable, Callable, Coroutine, 
 from pathlib import Path
 from typing import Any, Final, TypeAlias
 
-from .actions import ACTIONS, Action
+from .actions import ACTIONS, KINDS, Action
 from .async_journal import AsyncJournal
 from .client import ZimClient
 from .codes import Verdict, verdict_of
@@ -336,7 +336,7 @@ async def _batches(actions: Actions) -> AsyncGenerator[list[Action], None]:
     batch: list[Action] = []
     async with contextlib.aclosing(_each(actions)) as each:
         async for action in each:
-            if type(action) not in ACTIONS.values():
+            if type(action) not in KINDS:
                 raise InvalidArgumentError(
                     f"a bulk job takes ClearPeerMessage and DeleteConv, not {type(action).__name__}; nothing was sent"
                 )

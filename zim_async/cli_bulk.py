@@ -23,7 +23,7 @@ from rich.console import Console
 from . import bulk
 from .actions import Action
 from .client import ZimClient
-from .display import Display, duration, report_line, report_values, tally_table
+from .display import Display, duration, report_line, report_values, tally_table, tally_values
 from .errors import InvalidArgumentError, ZimError
 from .exits import CREDENTIALS, DONE, HELP_FOR_BULK, INTERRUPTED, REFUSED, RESUMABLE, STOPPED, USAGE
 from .journal import Journal
@@ -184,15 +184,7 @@ def journal(path: Path, state: str | None, as_json: bool) -> int:
         click.echo(f"zim-async: {error}", err=True)
         return STOPPED
     if as_json:
-        click.echo(
-            json.dumps(
-                {
-                    "app_id": found.app_id,
-                    "host": found.host,
-                    "actions": {name: tally._asdict() for name, tally in tallies.items()},
-                }
-            )
-        )
+        click.echo(json.dumps({"app_id": found.app_id, "host": found.host, "actions": tally_values(tallies)}))
     else:
         Console().print(tally_table(tallies, f"AppId {found.app_id} at {found.host}"))
     return DONE

@@ -14,7 +14,7 @@ from typing import Any, Final, Self
 import aiohttp
 
 from . import protocol
-from .actions import ACTIONS, Action, ClearPeerMessage, ConvType, DeleteConv
+from .actions import KINDS, Action, ClearPeerMessage, ConvType, DeleteConv
 from .clock import ServerClock, is_clock_refusal, second_refusal
 from .codes import Verdict, verdict_of
 from .endpoints import Region, quota_domain, resolve
@@ -35,7 +35,6 @@ from .turns import PRIORITIES, Priority
 log = logging.getLogger("zim_async")
 
 
-_KINDS: Final = frozenset(ACTIONS.values())
 _NO_DEADLINE: Final = contextlib.nullcontext()  # as asyncio.timeout(None), which costs a waiting call 110 bytes
 
 
@@ -210,7 +209,7 @@ class ZimClient:
         ``TransportError`` or ``ProtocolError`` for no usable answer, ``QueueTimeoutError`` when the deadline
         passed in the queue, or at once when the wait there is likely to be longer than ``max_wait``.
         """
-        if type(action) not in _KINDS or priority not in PRIORITIES or self._closed:
+        if type(action) not in KINDS or priority not in PRIORITIES or self._closed:
             raise _misuse(action, priority)
         if deadline is not None or max_wait is not None:
             _check_durations(deadline, max_wait)
@@ -318,7 +317,7 @@ class ZimClient:
 
 
 def _misuse(action: object, priority: object) -> ZimError:
-    if type(action) not in _KINDS:
+    if type(action) not in KINDS:
         return InvalidArgumentError(f"send takes a ClearPeerMessage or DeleteConv, not {type(action).__name__}")
     if priority not in PRIORITIES:
         return InvalidArgumentError(f"priority must be 'interactive' or 'bulk', not {priority!r}")

@@ -116,6 +116,11 @@ def tally_table(tallies: Tallies, title: str) -> Table:
     return table
 
 
+def tally_values(tallies: Tallies) -> dict[str, dict[str, int]]:
+    """Return for machines how many actions of each name are in each state."""
+    return {name: tally._asdict() for name, tally in tallies.items()}
+
+
 def report_line(progress: Progress) -> str:
     """Return what is to be said of a run besides the table."""
     return (
@@ -138,7 +143,7 @@ def report_values(progress: Progress) -> dict[str, object]:
         "rate_refusals": progress.rate_refusals,
         "seconds": round(progress.seconds, 3),
         "interrupted": progress.interrupted,
-        "actions": {name: tally._asdict() for name, tally in progress.tallies.items()},
+        "actions": tally_values(progress.tallies),
     }
 
 

@@ -77,9 +77,11 @@ class Journal:
         with contextlib.ExitStack() as undo:
             lock = undo.enter_context(contextlib.closing(_lock(path)))
             with _translate_errors(path):
-                files = [file for file in (path, Path(f"{path}-wal")) if path.exists() and file.exists()]
-                last_written = max((file.stat().st_mtime for file in files), default=0.0)
-                if not path.exists():
+                last_written = 0.0
+                if path.exists():
+                    files = (path, Path(f"{path}-wal"))
+                    last_written = max(file.stat().st_mtime for file in files if file.exists())
+                else:
                     _create(path, app_id, host)
                 db = undo.enter_context(contextlib.closing(_connect(path, "mode=rw")))
                 _prepare(path, db)
