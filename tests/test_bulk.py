@@ -124,6 +124,15 @@ async def test_both_actions_run_side_by_side_each_at_its_quota() -> None:
     assert box.refused == report.rate_refusals == 0
 
 
+async def test_every_claim_finds_all_the_room_there_is(
+    zim: ZimClient, box: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bulk, "MOST_IN_FLIGHT", 2)
+    monkeypatch.setattr(bulk, "MOST_CLAIMED", 5)
+    report = await asyncio.wait_for(cleanup(zim, some(300)), 20)
+    assert report.done == 300
+
+
 async def test_users_go_first(make_client: MakeClient, box: Sandbox) -> None:
     zim = make_client(qps=20)
     job = asyncio.create_task(cleanup(zim, some(400)))

@@ -195,6 +195,7 @@ class _Job:
                     count, last_id = count + len(claimed), claimed[-1].id
                     while rows and await self._turn_comes(limiter, in_flight):
                         if not rows:  # a call that ended went on with the last one
+                            in_flight.release()
                             limiter.give_back()
                             break
                         call = calls.create_task(self._send(rows.popleft(), rows, limiter, in_flight))
