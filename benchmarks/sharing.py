@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from statistics import mean
 
 from benchmarks import virtual_time
+from zim_async._round_trip import RoundTrips
 from zim_async.counting import COUNTERS, Counting
 from zim_async.limits import ActionLimiter
-from zim_async.roundtrip import RoundTrips
 
 QPS = 20
 SETTLING = 60.0

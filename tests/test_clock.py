@@ -4,7 +4,7 @@ from email.utils import formatdate
 import pytest
 
 from zim_async import ApiError, AuthenticationError, ClockSkewError, ServerBusyError
-from zim_async.clock import ServerClock, second_refusal
+from zim_async._server_clock import ServerClock, second_refusal
 
 EXPIRED = ClockSkewError("expired", code=100000004)
 

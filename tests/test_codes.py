@@ -14,8 +14,8 @@ from zim_async import (
     TransportError,
     ZimError,
 )
-from zim_async.codes import FAIL, FIX_CLOCK, RETRY, RULES, SLOW_DOWN, STOP, Verdict, verdict_of
-from zim_async.protocol import Answer, decode
+from zim_async._codes import FAIL, FIX_CLOCK, RETRY, RULES, SLOW_DOWN, STOP, Verdict, verdict_of
+from zim_async._protocol import Answer, decode
 
 # The vendor's page once more, by class, so that a slip in the table shows.
 DOCUMENTED: dict[tuple[type[ApiError], Verdict], list[int]] = {

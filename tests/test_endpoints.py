@@ -2,7 +2,7 @@ import pytest
 from yarl import URL
 
 from zim_async import ConfigError, Region
-from zim_async.endpoints import quota_domain, resolve
+from zim_async._endpoints import quota_domain, resolve
 
 
 @pytest.mark.parametrize(

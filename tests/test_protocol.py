@@ -15,7 +15,7 @@ from zim_async import (
     TransportError,
     ZimError,
 )
-from zim_async.protocol import (
+from zim_async._protocol import (
     MAX_BODY_BYTES,
     Answer,
     Credentials,

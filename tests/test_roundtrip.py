@@ -2,7 +2,7 @@ import random
 
 import pytest
 
-from zim_async.roundtrip import GENERATION, LOOP_LAG, MIN_SAMPLES, SHRINK, RoundTrips
+from zim_async._round_trip import GENERATION, LOOP_LAG, MIN_SAMPLES, SHRINK, RoundTrips
 
 
 def learned(*samples: float) -> float:

@@ -12,7 +12,7 @@ from aiohttp import web
 from yarl import URL
 
 from zim_async import ClosedError, ConfigError, SessionManager, TransportError, ZimError
-from zim_async.protocol import MAX_BODY_BYTES, Answer
+from zim_async._protocol import MAX_BODY_BYTES, Answer
 
 SECONDS = 5.0
 QUERY = "Signature=hush"

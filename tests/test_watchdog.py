@@ -3,7 +3,7 @@ import asyncio
 import pytest
 
 from benchmarks import virtual_time
-from zim_async.watchdog import Watchdog
+from zim_async._timeouts import Watchdog
 
 
 async def call(dog: Watchdog, seconds: float) -> str:

@@ -2,9 +2,10 @@
 
 from typing import TYPE_CHECKING, Any
 
+from ._endpoints import Region
+from ._protocol import Response
 from .actions import ClearPeerMessage, ConvType, DeleteConv
 from .client import ZimClient
-from .endpoints import Region
 from .errors import (
     ApiError,
     AuthenticationError,
@@ -24,7 +25,6 @@ from .errors import (
     ZimError,
 )
 from .limits import RateLimiter
-from .protocol import Response
 from .retry import RetryPolicy
 from .session import SessionManager
 

@@ -18,10 +18,10 @@ from collections.abc import AsyncGenerator, AsyncIterable, Callable, Coroutine, 
 from pathlib import Path
 from typing import Any, Final, TypeAlias
 
+from ._codes import Verdict, verdict_of
 from .actions import ACTIONS, KINDS, Action
 from .async_journal import AsyncJournal
 from .client import ZimClient
-from .codes import Verdict, verdict_of
 from .errors import (
     ApiError,
     ClosedError,

@@ -18,13 +18,13 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from . import __version__
+from ._protocol import Response
 from .actions import ClearPeerMessage, ConvType, DeleteConv
 from .cli_bulk import cleanup, journal
 from .client import ZimClient
 from .demo import DemoResult, run_demo
 from .errors import ApiError, ConfigError, InvalidArgumentError, ZimError
 from .exits import CREDENTIALS, DONE, HELP, INTERRUPTED, REFUSED, TRANSPORT, USAGE
-from .protocol import Response
 from .sandbox import Sandbox
 
 

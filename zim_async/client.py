@@ -13,11 +13,12 @@ from typing import Any, Final, Self
 
 import aiohttp
 
-from . import protocol
+from . import _protocol as protocol
+from ._codes import Verdict, verdict_of
+from ._endpoints import Region, quota_domain, resolve
+from ._protocol import Answer, Credentials, Response
+from ._server_clock import ServerClock, is_clock_refusal, second_refusal
 from .actions import KINDS, Action, ClearPeerMessage, ConvType, DeleteConv
-from .clock import ServerClock, is_clock_refusal, second_refusal
-from .codes import Verdict, verdict_of
-from .endpoints import Region, quota_domain, resolve
 from .errors import (
     ClosedError,
     ConfigError,
@@ -27,7 +28,6 @@ from .errors import (
     ZimError,
 )
 from .limits import ActionLimiter, Rate, RateLimiter, shared_limiter
-from .protocol import Answer, Credentials, Response
 from .retry import RetryPolicy
 from .session import SessionManager
 from .turns import PRIORITIES, Priority

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
-from .codes import Verdict, verdict_of
+from ._codes import Verdict, verdict_of
 from .errors import ConfigError, ZimError
 
 if TYPE_CHECKING:

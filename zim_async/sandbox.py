@@ -20,8 +20,8 @@ from typing import Final, NamedTuple, Self
 
 from aiohttp import web
 
+from ._codes import RULES
 from .actions import ACTIONS, Action, ClearPeerMessage, ConvType, DeleteConv
-from .codes import RULES
 from .counting import COUNTERS, Counting, SlidingSecond
 from .errors import InvalidArgumentError
 

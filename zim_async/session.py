@@ -11,10 +11,10 @@ from typing import Any, Final, Self, TypeAlias
 import aiohttp
 from yarl import URL
 
+from ._protocol import MAX_BODY_BYTES, Answer
+from ._round_trip import RoundTrips
+from ._timeouts import Watchdog
 from .errors import ClosedError, ConfigError, TransportError, ZimError
-from .protocol import MAX_BODY_BYTES, Answer
-from .roundtrip import RoundTrips
-from .watchdog import Watchdog
 
 # Failures before a request can have left: the server saw nothing.
 _NEVER_SENT: Final = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError, aiohttp.ServerFingerprintMismatch)

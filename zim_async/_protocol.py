@@ -16,8 +16,8 @@ from email.utils import parsedate_to_datetime
 from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 
+from ._codes import RULES, SUCCESS, TOO_MANY_REQUESTS, UNDOCUMENTED
 from .actions import Action
-from .codes import RULES, SUCCESS, TOO_MANY_REQUESTS, UNDOCUMENTED
 from .errors import ApiError, ConfigError, ProtocolError, TransportError
 
 MAX_BODY_BYTES: Final = 64 * 1024

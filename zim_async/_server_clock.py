@@ -6,9 +6,9 @@ import time
 from collections.abc import Mapping
 from typing import Final, TypeGuard
 
-from .codes import Verdict, verdict_of
+from ._codes import Verdict, verdict_of
+from ._protocol import parse_date
 from .errors import ApiError, ClockSkewError
-from .protocol import parse_date
 
 # A Date header has a resolution of a second and ages on its way: only minutes count as a difference.
 MIN_DIFFERENCE: Final = 60.0
