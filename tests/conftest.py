@@ -44,7 +44,7 @@ def no_credentials(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def no_dither(monkeypatch: pytest.MonkeyPatch) -> None:
     """Permits come back on the instant while the quota isn't shared."""
-    monkeypatch.setattr("zim_async.window.DITHER_ALONE", 0.0)
+    monkeypatch.setattr("zim_async.limits._local.DITHER_ALONE", 0.0)
 
 
 @pytest.fixture

@@ -37,9 +37,9 @@ from zim_async import (
     ZimClient,
     ZimError,
 )
+from zim_async.limits._local import PAUSE
+from zim_async.limits._queue import Priority
 from zim_async.sandbox import Sandbox
-from zim_async.turns import Priority
-from zim_async.window import PAUSE
 
 SERVER = re.compile(r"https://zim-api-fra\.zego\.im/\?.*")
 SUCCESS = {"Code": 0, "Message": "success", "RequestId": "r1"}

@@ -10,9 +10,9 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from benchmarks.virtual_time import VirtualLoop
 from zim_async import ClosedError
-from zim_async.limits import RateLimiter
-from zim_async.turns import Priority
-from zim_async.window import DITHER
+from zim_async.limits._local import DITHER
+from zim_async.limits._queue import Priority
+from zim_async.limits.limiter import RateLimiter
 
 PRIORITIES: list[Priority] = ["interactive", "bulk"]
 

@@ -1,7 +1,7 @@
 import asyncio
 
 from benchmarks import virtual_time
-from zim_async.turns import Turn, Turns
+from zim_async.limits._queue import Turn, Turns
 
 
 def test_turns_given_up_are_never_met_and_are_swept_out() -> None:

@@ -3,7 +3,7 @@ import random
 
 import pytest
 
-from zim_async.window import CUT, DEEPEST_CUT, PAUSE, Window
+from zim_async.limits._local import CUT, DEEPEST_CUT, PAUSE, Window
 
 pytestmark = pytest.mark.usefixtures("no_dither")
 
@@ -42,7 +42,7 @@ def test_permits_come_back_late_by_more_the_more_of_a_shared_quota_they_are() ->
 
 
 def test_one_permit_in_many_comes_back_late_while_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("zim_async.window.DITHER_ALONE", 0.05)
+    monkeypatch.setattr("zim_async.limits._local.DITHER_ALONE", 0.05)
     random.seed(1)
     window = Window(20)
     late = [lateness(window, 0.0) for _ in range(5_000)]

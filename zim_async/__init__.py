@@ -24,7 +24,7 @@ from .errors import (
     TransportError,
     ZimError,
 )
-from .limits import RateLimiter
+from .limits.limiter import RateLimiter
 from .retry import RetryPolicy
 from .session import SessionManager
 

@@ -33,7 +33,7 @@ from .errors import (
     TransportError,
     ZimError,
 )
-from .limits import ActionLimiter
+from .limits.limiter import ActionLimiter
 from .outage import FIRST_PAUSE, LONGEST_PAUSE, Outage
 from .progress import Progress
 from .states import Outcome, Row, State

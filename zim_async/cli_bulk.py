@@ -27,7 +27,7 @@ from .display import Display, duration, report_line, report_values, tally_table,
 from .errors import InvalidArgumentError, ZimError
 from .exits import CREDENTIALS, DONE, HELP_FOR_BULK, INTERRUPTED, REFUSED, RESUMABLE, STOPPED, USAGE
 from .journal import Journal
-from .limits import DEFAULT_QPS
+from .limits.limiter import DEFAULT_QPS
 from .progress import Progress
 from .rows import COLUMNS, STANDARD_INPUT, Format, RowFile, open_to_write, to_row, write_rows
 from .sandbox import Sandbox

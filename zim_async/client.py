@@ -27,10 +27,10 @@ from .errors import (
     TransportError,
     ZimError,
 )
-from .limits import ActionLimiter, Rate, RateLimiter, shared_limiter
+from .limits._queue import PRIORITIES, Priority
+from .limits.limiter import ActionLimiter, Rate, RateLimiter, shared_limiter
 from .retry import RetryPolicy
 from .session import SessionManager
-from .turns import PRIORITIES, Priority
 
 log = logging.getLogger("zim_async")
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from .actions import ACTIONS, Action, ClearPeerMessage, ConvType, DeleteConv
 from .client import ZimClient
 from .errors import ZimError
-from .limits import DEFAULT_QPS
+from .limits.limiter import DEFAULT_QPS
 from .sandbox import Sandbox
 
 

@@ -32,10 +32,10 @@ import math
 from collections.abc import Mapping
 from typing import Final, TypeAlias
 
-from .actions import ACTIONS
-from .errors import ClosedError, ConfigError, QueueTimeoutError
-from .turns import Priority, Turn, Turns
-from .window import Window
+from ..actions import ACTIONS
+from ..errors import ClosedError, ConfigError, QueueTimeoutError
+from ._local import Window
+from ._queue import Priority, Turn, Turns
 
 DEFAULT_QPS: Final = 20.0
 GIVEN_UP_AT_A_TIME: Final = 250
