@@ -26,10 +26,10 @@ from benchmarks.overhead import resident_bytes
 from zim_async import ClearPeerMessage, ConvType, DeleteConv, RateLimiter, ZimClient, cleanup
 from zim_async.actions import Action
 from zim_async.bulk import plan
-from zim_async.journal import Journal
+from zim_async.bulk._journal import Journal
+from zim_async.bulk._records import Outcome, State
 from zim_async.rows import COLUMNS, RowFile, to_row, write_rows
 from zim_async.sandbox import Sandbox
-from zim_async.states import Outcome, State
 
 UNLIMITED = 1e6
 PLANNED = 1_000_000

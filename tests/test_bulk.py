@@ -26,15 +26,14 @@ from zim_async import (
     ZimClient,
     bulk,
     cleanup,
-    outage,
 )
 from zim_async.actions import ACTIONS, Action
-from zim_async.bulk import plan
-from zim_async.journal import Journal
-from zim_async.progress import Progress
+from zim_async.bulk import _job, _outage, plan
+from zim_async.bulk._journal import Journal
+from zim_async.bulk._progress import Progress
+from zim_async.bulk._records import State
 from zim_async.rows import to_row, write_rows
 from zim_async.sandbox import Sandbox
-from zim_async.states import State
 
 FAST = 5_000.0
 
@@ -57,8 +56,8 @@ def path(tmp_path: Path) -> Path:
 
 @pytest.fixture(autouse=True)
 def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(outage, "FIRST_PAUSE", 0.02)
-    monkeypatch.setattr(bulk, "SETTLING_SECONDS", 0.0)
+    monkeypatch.setattr(_outage, "FIRST_PAUSE", 0.02)
+    monkeypatch.setattr(_job, "SETTLING_SECONDS", 0.0)
 
 
 def some(count: int) -> list[Action]:
@@ -127,8 +126,8 @@ async def test_both_actions_run_side_by_side_each_at_its_quota() -> None:
 async def test_every_claim_finds_all_the_room_there_is(
     zim: ZimClient, box: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(bulk, "MOST_IN_FLIGHT", 2)
-    monkeypatch.setattr(bulk, "MOST_CLAIMED", 5)
+    monkeypatch.setattr(_job, "MOST_IN_FLIGHT", 2)
+    monkeypatch.setattr(_job, "MOST_CLAIMED", 5)
     report = await asyncio.wait_for(cleanup(zim, some(300)), 20)
     assert report.done == 300
 
@@ -284,7 +283,7 @@ async def test_refusals_for_rate_are_no_outage(zim: ZimClient, box: Sandbox) -> 
 async def test_an_action_that_always_fails_in_passing_is_tried_ever_more_seldom(
     zim: ZimClient, box: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(bulk, "FIRST_PAUSE", 0.1)
+    monkeypatch.setattr(_job, "FIRST_PAUSE", 0.1)
     send, tries = ZimClient.send_with_permit, 0
 
     async def fail_one(self: ZimClient, action: Action) -> Any:
@@ -337,7 +336,7 @@ async def test_a_code_beyond_all_bounds_is_no_answer(zim: ZimClient, box: Sandbo
 
 
 async def test_a_stop_ends_an_outage(zim: ZimClient, box: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(outage, "FIRST_PAUSE", 60.0)
+    monkeypatch.setattr(_outage, "FIRST_PAUSE", 60.0)
     box.answer_next(status=502, times=10_000)
     stop = asyncio.Event()
 
@@ -453,7 +452,7 @@ async def test_progress_adds_up_at_every_moment(zim: ZimClient, box: Sandbox) ->
 
 
 async def test_runs_close_upon_each_other_keep_the_rate_together(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bulk, "SETTLING_SECONDS", 1.0)
+    monkeypatch.setattr(_job, "SETTLING_SECONDS", 1.0)
     async with Sandbox() as box:
         for first in (0, 40):
             limiter = RateLimiter()  # as a new process has one, which knows nothing of the calls before

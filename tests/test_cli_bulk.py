@@ -14,7 +14,7 @@ import pytest
 
 from tests.test_cli import COMMAND, run
 from zim_async import ConvType
-from zim_async.journal import Journal
+from zim_async.bulk._journal import Journal
 from zim_async.sandbox import Sandbox
 
 HEADER = "action,from_user_id,to_user_id,conv_id,conv_type\n"

@@ -3,9 +3,9 @@ import io
 import pytest
 from rich.console import Console
 
+from zim_async.bulk._progress import Progress
+from zim_async.bulk._records import Tally
 from zim_async.display import Display, Speed, duration
-from zim_async.progress import Progress
-from zim_async.states import Tally
 
 
 def at(done: int, *, of: int = 100, other: int = 0, outage: str | None = None) -> Progress:

@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 
 from zim_async import ClearPeerMessage, ConvType, DeleteConv, JournalError
-from zim_async import journal as journal_module
 from zim_async.actions import Action
-from zim_async.journal import Journal
-from zim_async.states import Entry, Outcome, State, Tally
+from zim_async.bulk import _journal as journal_module
+from zim_async.bulk._journal import Journal
+from zim_async.bulk._records import Entry, Outcome, State, Tally
 
 APP_ID, HOST = 7, "zim-api-fra.zego.im"
 CLEAR = ClearPeerMessage("älice", 'b"b')
@@ -170,7 +170,7 @@ def test_a_second_process_is_refused_and_a_view_is_not(path: Path, journal: Jour
     fill(journal, CLEAR)
     with pytest.raises(JournalError, match="in use by another process"):
         Journal.open(path, APP_ID, HOST)
-    code = f"from zim_async.journal import Journal; Journal.open({str(path)!r}, {APP_ID}, {HOST!r})"
+    code = f"from zim_async.bulk._journal import Journal; Journal.open({str(path)!r}, {APP_ID}, {HOST!r})"
     other = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=20)
     assert "in use by another process" in other.stderr
     assert states(path) == {CLEAR: State.WAITING}

@@ -1,7 +1,7 @@
 import pytest
 
 from zim_async import TransportError
-from zim_async.outage import FIRST_PAUSE, LONGEST_PAUSE, RUN, Outage
+from zim_async.bulk._outage import FIRST_PAUSE, LONGEST_PAUSE, RUN, Outage
 
 ERROR = TransportError("no answer")
 

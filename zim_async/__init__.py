@@ -24,13 +24,12 @@ from .errors import (
     TransportError,
     ZimError,
 )
-from .limits.limiter import RateLimiter
+from .limits import RateLimiter
 from .retry import RetryPolicy
 from .session import SessionManager
 
 if TYPE_CHECKING:
-    from .bulk import cleanup
-    from .progress import Progress
+    from .bulk import Progress, cleanup
 
 __version__ = "0.1.0"
 

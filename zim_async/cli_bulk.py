@@ -22,16 +22,16 @@ from rich.console import Console
 
 from . import bulk
 from .actions import Action
+from .bulk._journal import Journal
+from .bulk._progress import Progress
+from .bulk._records import Entry, State
 from .client import ZimClient
 from .display import Display, duration, report_line, report_values, tally_table, tally_values
 from .errors import InvalidArgumentError, ZimError
 from .exits import CREDENTIALS, DONE, HELP_FOR_BULK, INTERRUPTED, REFUSED, RESUMABLE, STOPPED, USAGE
-from .journal import Journal
 from .limits.limiter import DEFAULT_QPS
-from .progress import Progress
 from .rows import COLUMNS, STANDARD_INPUT, Format, RowFile, open_to_write, to_row, write_rows
 from .sandbox import Sandbox
-from .states import Entry, State
 
 MOST_BAD_ROWS_SHOWN: Final = 100
 SANDBOX_APP_ID: Final = 1  # the same each time, so that one run takes up the journal of another

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from enum import StrEnum
 from typing import NamedTuple, TypeAlias
 
-from .actions import Action
+from ..actions import Action
 
 
 class State(StrEnum):

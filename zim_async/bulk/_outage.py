@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from .errors import ZimError
+from ..errors import ZimError
 
 RUN: Final = 5  # failures in passing, in a row
 FIRST_PAUSE: Final = 1.0  # seconds before the first probe; each next pause is twice as long

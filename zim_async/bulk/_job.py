@@ -18,11 +18,10 @@ from collections.abc import AsyncGenerator, AsyncIterable, Callable, Coroutine, 
 from pathlib import Path
 from typing import Any, Final, TypeAlias
 
-from ._codes import Verdict, verdict_of
-from .actions import ACTIONS, KINDS, Action
-from .async_journal import AsyncJournal
-from .client import ZimClient
-from .errors import (
+from .._codes import Verdict, verdict_of
+from ..actions import ACTIONS, KINDS, Action
+from ..client import ZimClient
+from ..errors import (
     ApiError,
     ClosedError,
     InvalidArgumentError,
@@ -33,10 +32,11 @@ from .errors import (
     TransportError,
     ZimError,
 )
-from .limits.limiter import ActionLimiter
-from .outage import FIRST_PAUSE, LONGEST_PAUSE, Outage
-from .progress import Progress
-from .states import Outcome, Row, State
+from ..limits.limiter import ActionLimiter
+from ._journal_writer import AsyncJournal
+from ._outage import FIRST_PAUSE, LONGEST_PAUSE, Outage
+from ._progress import Progress
+from ._records import Outcome, Row, State
 
 Actions: TypeAlias = Iterable[Action] | AsyncIterable[Action]
 

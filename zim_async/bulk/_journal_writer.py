@@ -10,9 +10,9 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Final, TypeVar, TypeVarTuple
 
-from .actions import ACTIONS, Action
-from .journal import Journal
-from .states import Outcome, Row, State, Tallies, Tally
+from ..actions import ACTIONS, Action
+from ._journal import Journal
+from ._records import Outcome, Row, State, Tallies, Tally
 
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")

@@ -22,9 +22,9 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final, Self
 
-from .actions import ACTIONS, Action
-from .errors import JournalError
-from .states import Entry, Outcome, Row, State, Tallies, Tally
+from ..actions import ACTIONS, Action
+from ..errors import JournalError
+from ._records import Entry, Outcome, Row, State, Tallies, Tally
 
 APPLICATION_ID: Final = 0x5A494D4A  # "ZIMJ", where SQLite keeps it in a file's header
 SCHEMA_VERSION: Final = 1

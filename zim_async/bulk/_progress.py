@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from .states import Tallies
+from ._records import Tallies
 
 
 @dataclass(frozen=True, slots=True)
