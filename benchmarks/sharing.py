@@ -10,8 +10,8 @@ from statistics import mean
 
 from benchmarks import virtual_time
 from zim_async._round_trip import RoundTrips
-from zim_async.counting import COUNTERS, Counting
 from zim_async.limits.limiter import ActionLimiter
+from zim_async.sandbox._counting import COUNTERS, Counting
 
 QPS = 20
 SETTLING = 60.0

@@ -8,10 +8,10 @@ import pytest
 from benchmarks import virtual_time
 from benchmarks.sharing import share_quota
 from zim_async import ClosedError, ConfigError, QueueTimeoutError, RateLimiter, ZimError
-from zim_async.counting import COUNTERS, Counting
 from zim_async.limits._local import PAUSE
 from zim_async.limits._queue import INTERACTIVE_IN_A_ROW, Priority
 from zim_async.limits.limiter import ActionLimiter, shared_limiter
+from zim_async.sandbox._counting import COUNTERS, Counting
 
 
 def most_in_any_second(times: list[float]) -> int:

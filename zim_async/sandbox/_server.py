@@ -20,10 +20,10 @@ from typing import Final, NamedTuple, Self
 
 from aiohttp import web
 
-from ._codes import RULES
-from .actions import ACTIONS, Action, ClearPeerMessage, ConvType, DeleteConv
-from .counting import COUNTERS, Counting, SlidingSecond
-from .errors import InvalidArgumentError
+from .._codes import RULES
+from ..actions import ACTIONS, Action, ClearPeerMessage, ConvType, DeleteConv
+from ..errors import InvalidArgumentError
+from ._counting import COUNTERS, Counting, SlidingSecond
 
 MAX_CLOCK_DIFFERENCE: Final = 600
 MAX_ID_BYTES: Final = 32
