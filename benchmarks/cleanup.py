@@ -28,7 +28,7 @@ from zim_async.actions import Action
 from zim_async.bulk import plan
 from zim_async.bulk._journal import Journal
 from zim_async.bulk._records import Outcome, State
-from zim_async.rows import COLUMNS, RowFile, to_row, write_rows
+from zim_async.cli._rows import COLUMNS, RowFile, to_row, write_rows
 from zim_async.sandbox import Sandbox
 
 UNLIMITED = 1e6

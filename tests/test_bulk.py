@@ -32,7 +32,7 @@ from zim_async.bulk import _job, _outage, plan
 from zim_async.bulk._journal import Journal
 from zim_async.bulk._progress import Progress
 from zim_async.bulk._records import State
-from zim_async.rows import to_row, write_rows
+from zim_async.cli._rows import to_row, write_rows
 from zim_async.sandbox import Sandbox
 
 FAST = 5_000.0

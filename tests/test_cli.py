@@ -9,7 +9,8 @@ from collections.abc import Iterator
 import pytest
 
 from zim_async import __main__, cli
-from zim_async.demo import DemoResult
+from zim_async.cli import _main
+from zim_async.cli._demo import DemoResult
 from zim_async.sandbox import Sandbox
 
 COMMAND = [sys.executable, "-m", "zim_async"]
@@ -88,7 +89,7 @@ def test_a_demo_that_finds_the_state_wrong_fails(
     async def wrong(_operations: int, on_done: object) -> DemoResult:
         return DemoResult(1, 0, 0, 0, {}, 1.0, 1.0, ["bob lost alice"])
 
-    monkeypatch.setattr(cli, "run_demo", wrong)
+    monkeypatch.setattr(_main, "run_demo", wrong)
     assert cli.main(["demo"]) == 1
     assert "wrong: bob lost alice" in capsys.readouterr().out
 
@@ -104,7 +105,7 @@ def test_an_interrupt_is_quiet(capsys: pytest.CaptureFixture[str], monkeypatch: 
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(cli, "run_demo", interrupt)
+    monkeypatch.setattr(_main, "run_demo", interrupt)
     assert cli.main(["demo"]) == 130
     assert "interrupted" in capsys.readouterr().err
 
@@ -138,11 +139,10 @@ def test_the_sandbox_serves_other_processes(sandbox_process: subprocess.Popen[st
 def test_without_its_libraries_the_script_says_what_to_install(
     library: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.delitem(sys.modules, "zim_async.cli")
     monkeypatch.delattr("zim_async.cli")
-    monkeypatch.setitem(sys.modules, library, None)
-    for name in [name for name in sys.modules if name.startswith(f"{library}.")]:
+    for name in [name for name in sys.modules if name.startswith((f"{library}.", "zim_async.cli"))]:
         monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, library, None)
     assert __main__.main() == 2
     assert capsys.readouterr().err == "zim-async needs its command-line libraries: pip install 'zim_async[cli]'\n"
 

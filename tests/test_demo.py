@@ -1,5 +1,5 @@
 from zim_async import ClearPeerMessage, ConvType, DeleteConv
-from zim_async.demo import _fill, _state_errors, run_demo
+from zim_async.cli._demo import _fill, _state_errors, run_demo
 from zim_async.sandbox import Sandbox
 
 

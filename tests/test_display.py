@@ -5,7 +5,7 @@ from rich.console import Console
 
 from zim_async.bulk._progress import Progress
 from zim_async.bulk._records import Tally
-from zim_async.display import Display, Speed, duration
+from zim_async.cli._display import Display, Speed, duration
 
 
 def at(done: int, *, of: int = 100, other: int = 0, outage: str | None = None) -> Progress:

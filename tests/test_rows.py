@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from zim_async import ClearPeerMessage, ConvType, DeleteConv, InvalidArgumentError
 from zim_async.actions import Action
-from zim_async.rows import COLUMNS, RowFile, open_to_write, to_action, to_row, write_rows
+from zim_async.cli._rows import COLUMNS, RowFile, open_to_write, to_action, to_row, write_rows
 
 HEADER = "action,from_user_id,to_user_id,conv_id,conv_type\n"
 ROWS = HEADER + "clear_peer_message,alice,bob,,\ndelete_conv,alice,,g7,group\nDeleteConv,alice,,bob,0\n"

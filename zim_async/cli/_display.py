@@ -14,8 +14,8 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from .bulk._progress import Progress
-from .bulk._records import Tallies
+from ..bulk._progress import Progress
+from ..bulk._records import Tallies
 
 RATE_SECONDS: Final = 30.0  # over which the rate is taken
 LINE_SECONDS: Final = 5.0  # between plain lines

@@ -20,8 +20,8 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final, Literal, Self, TextIO, TypeAlias
 
-from .actions import Action, ClearPeerMessage, ConvType, DeleteConv
-from .errors import InvalidArgumentError
+from ..actions import Action, ClearPeerMessage, ConvType, DeleteConv
+from ..errors import InvalidArgumentError
 
 Format: TypeAlias = Literal["csv", "jsonl"]
 STANDARD_INPUT: Final = "-"

@@ -20,18 +20,18 @@ from typing import Final
 import click
 from rich.console import Console
 
-from . import bulk
-from .actions import Action
-from .bulk._journal import Journal
-from .bulk._progress import Progress
-from .bulk._records import Entry, State
-from .client import ZimClient
-from .display import Display, duration, report_line, report_values, tally_table, tally_values
-from .errors import InvalidArgumentError, ZimError
-from .exits import CREDENTIALS, DONE, HELP_FOR_BULK, INTERRUPTED, REFUSED, RESUMABLE, STOPPED, USAGE
-from .limits.limiter import DEFAULT_QPS
-from .rows import COLUMNS, STANDARD_INPUT, Format, RowFile, open_to_write, to_row, write_rows
-from .sandbox import Sandbox
+from .. import bulk
+from ..actions import Action
+from ..bulk._journal import Journal
+from ..bulk._progress import Progress
+from ..bulk._records import Entry, State
+from ..client import ZimClient
+from ..errors import InvalidArgumentError, ZimError
+from ..limits.limiter import DEFAULT_QPS
+from ..sandbox import Sandbox
+from ._display import Display, duration, report_line, report_values, tally_table, tally_values
+from ._exit_codes import CREDENTIALS, DONE, HELP_FOR_BULK, INTERRUPTED, REFUSED, RESUMABLE, STOPPED, USAGE
+from ._rows import COLUMNS, STANDARD_INPUT, Format, RowFile, open_to_write, to_row, write_rows
 
 MOST_BAD_ROWS_SHOWN: Final = 100
 SANDBOX_APP_ID: Final = 1  # the same each time, so that one run takes up the journal of another

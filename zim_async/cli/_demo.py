@@ -7,11 +7,11 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from .actions import ACTIONS, Action, ClearPeerMessage, ConvType, DeleteConv
-from .client import ZimClient
-from .errors import ZimError
-from .limits.limiter import DEFAULT_QPS
-from .sandbox import Sandbox
+from ..actions import ACTIONS, Action, ClearPeerMessage, ConvType, DeleteConv
+from ..client import ZimClient
+from ..errors import ZimError
+from ..limits.limiter import DEFAULT_QPS
+from ..sandbox import Sandbox
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,15 +17,15 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from . import __version__
-from ._protocol import Response
-from .actions import ClearPeerMessage, ConvType, DeleteConv
-from .cli_bulk import cleanup, journal
-from .client import ZimClient
-from .demo import DemoResult, run_demo
-from .errors import ApiError, ConfigError, InvalidArgumentError, ZimError
-from .exits import CREDENTIALS, DONE, HELP, INTERRUPTED, REFUSED, TRANSPORT, USAGE
-from .sandbox import Sandbox
+from .. import __version__
+from .._protocol import Response
+from ..actions import ClearPeerMessage, ConvType, DeleteConv
+from ..client import ZimClient
+from ..errors import ApiError, ConfigError, InvalidArgumentError, ZimError
+from ..sandbox import Sandbox
+from ._cleanup import cleanup, journal
+from ._demo import DemoResult, run_demo
+from ._exit_codes import CREDENTIALS, DONE, HELP, INTERRUPTED, REFUSED, TRANSPORT, USAGE
 
 
 def main(arguments: list[str] | None = None) -> int:

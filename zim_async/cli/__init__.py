@@ -1,0 +1,5 @@
+"""The command line ``zim-async``; needs the extra ``cli``."""
+
+from ._main import main
+
+__all__ = ["main"]
