@@ -1,65 +1,16 @@
-"""Several programs that don't know of each other on one quota of 20 a second: how much of it they use.
+"""Four programs that don't know of each other on one quota: how much of it they use, and how fairly.
 
-Played on a virtual clock, which is honest here: nothing but waiting takes time. `python -m benchmarks.sharing`
+Played on a virtual clock, over ten seeds. `python -m benchmarks.sharing`
 """
 
-import asyncio
 import random
-from dataclasses import dataclass
 from statistics import mean
 
-from benchmarks import virtual_time
-from zim_async._round_trip import RoundTrips
-from zim_async.limits.limiter import ActionLimiter
-from zim_async.sandbox._counting import COUNTERS, Counting
+from tests.support import virtual_clock
+from tests.support.shared_quota import share_quota
+from zim_async.sandbox._counting import COUNTERS
 
-QPS = 20
-SETTLING = 60.0
-COUNTED = 60.0
 NETWORKS = (("loopback", 0.001, 0.0005), ("40 ms + 5 ms", 0.02, 0.005), ("200 ms + 30 ms", 0.1, 0.03))
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """Of the counted minute: share of the quota used, of calls refused, and the largest share over the smallest."""
-
-    used: float
-    refused: float
-    largest_to_smallest: float
-
-
-async def share_quota(counting: Counting, clients: int, trip: float, jitter: float) -> Outcome:
-    """Let clients with endless work start within three seconds; ``trip`` and ``jitter`` are seconds each way."""
-    loop = asyncio.get_running_loop()
-    server = COUNTERS[counting](QPS)
-    begins = loop.time() + SETTLING
-    accepted, refused = [0] * clients, [0] * clients
-
-    async def work(number: int) -> None:
-        limiter, round_trips = ActionLimiter(QPS), RoundTrips()
-        calls: set[asyncio.Task[None]] = set()
-
-        async def call() -> None:
-            sent_at = loop.time()
-            await asyncio.sleep(trip + random.expovariate(1 / jitter))
-            ok = server.accepts(loop.time())
-            if loop.time() >= begins:
-                (accepted if ok else refused)[number] += 1
-            await asyncio.sleep(trip + random.expovariate(1 / jitter))
-            round_trips.add(loop.time() - sent_at)
-            limiter.release(floor=round_trips.floor, refused=not ok)
-
-        await asyncio.sleep(random.uniform(0, 3))
-        while loop.time() < begins + COUNTED:
-            await limiter.acquire()
-            task = asyncio.create_task(call())
-            calls.add(task)
-            task.add_done_callback(calls.discard)
-        await asyncio.gather(*calls)
-
-    await asyncio.gather(*(work(number) for number in range(clients)))
-    done, lost = sum(accepted), sum(refused)
-    return Outcome(done / (QPS * COUNTED), lost / (done + lost), max(accepted) / max(1, min(accepted)))
 
 
 def main() -> None:
@@ -70,7 +21,7 @@ def main() -> None:
             outcomes = []
             for seed in range(10):
                 random.seed(seed)
-                outcomes.append(virtual_time.run(share_quota(counting, 4, trip, jitter)))
+                outcomes.append(virtual_clock.run(share_quota(counting, 4, trip, jitter)))
             used, refused = mean(o.used for o in outcomes), mean(o.refused for o in outcomes)
             fairness = mean(o.largest_to_smallest for o in outcomes)
             print(f"{counting:13} {name:15} {used:5.3f}   {refused:5.1%}  {fairness:5.2f}")

@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from benchmarks import virtual_time
+from tests.support import virtual_clock
 from zim_async import (
     ConfigError,
     NotFoundError,
@@ -51,17 +51,17 @@ async def timed(policy: RetryPolicy, *errors: BaseException) -> tuple[object, fl
     "error", [busy(), RateLimitedError("slow", code=7), TransportError("reset"), ProtocolError("garbage")]
 )
 def test_passing_failures_are_repeated(error: ZimError) -> None:
-    assert virtual_time.run(timed(RetryPolicy(2), error))[0] == "done"
+    assert virtual_clock.run(timed(RetryPolicy(2), error))[0] == "done"
 
 
 @pytest.mark.parametrize("error", [NotFoundError("gone", code=660800002), ConfigError("bad"), ZimError("closed")])
 def test_lasting_failures_are_raised_at_once(error: ZimError) -> None:
-    assert virtual_time.run(timed(RetryPolicy(), error)) == (error, 0.0)
+    assert virtual_clock.run(timed(RetryPolicy(), error)) == (error, 0.0)
 
 
 def test_the_last_own_error_is_raised_when_attempts_run_out() -> None:
     errors = [busy(), TransportError("first"), TransportError("last"), busy()]
-    outcome, _ = virtual_time.run(timed(RetryPolicy(3), *errors))
+    outcome, _ = virtual_clock.run(timed(RetryPolicy(3), *errors))
     assert outcome is errors[2]
     assert errors[2].__cause__ is None
     assert errors[2].__context__ is None
@@ -69,21 +69,21 @@ def test_the_last_own_error_is_raised_when_attempts_run_out() -> None:
 
 def test_one_attempt_means_one() -> None:
     error = busy()
-    assert virtual_time.run(timed(RetryPolicy(1), error)) == (error, 0.0)
+    assert virtual_clock.run(timed(RetryPolicy(1), error)) == (error, 0.0)
 
 
 def test_a_lasting_failure_after_a_passing_one_ends_it() -> None:
     gone = NotFoundError("gone", code=660800002)
-    assert virtual_time.run(timed(RetryPolicy(), busy(), gone))[0] is gone
+    assert virtual_clock.run(timed(RetryPolicy(), busy(), gone))[0] is gone
 
 
 def test_back_off_doubles_up_to_the_longest() -> None:
     policy = RetryPolicy(6, first_backoff=1, longest_backoff=5, jitter=False)
-    assert virtual_time.run(timed(policy, *(busy() for _ in range(5)))) == ("done", 1 + 2 + 4 + 5 + 5)
+    assert virtual_clock.run(timed(policy, *(busy() for _ in range(5)))) == ("done", 1 + 2 + 4 + 5 + 5)
 
 
 def test_full_jitter_stays_below_the_bound_and_varies() -> None:
-    waits = {virtual_time.run(timed(RetryPolicy(2, first_backoff=1), busy()))[1] for _ in range(50)}
+    waits = {virtual_clock.run(timed(RetryPolicy(2, first_backoff=1), busy()))[1] for _ in range(50)}
     assert len(waits) > 40
     assert 0 <= min(waits) < 0.3
     assert 0.7 < max(waits) <= 1
@@ -92,17 +92,17 @@ def test_full_jitter_stays_below_the_bound_and_varies() -> None:
 @pytest.mark.parametrize(("retry_after", "wait"), [(3.0, 3.0), (900.0, 10.0), (0.0, 1.0), (None, 1.0)])
 def test_retry_after_is_honoured_and_capped(retry_after: float | None, wait: float) -> None:
     policy = RetryPolicy(first_backoff=1, longest_backoff=10, jitter=False)
-    assert virtual_time.run(timed(policy, TransportError("503", retry_after=retry_after))) == ("done", wait)
+    assert virtual_clock.run(timed(policy, TransportError("503", retry_after=retry_after))) == ("done", wait)
 
 
 def test_cancellation_is_never_swallowed() -> None:
     with pytest.raises(asyncio.CancelledError):
-        virtual_time.run(timed(RetryPolicy(), busy(), asyncio.CancelledError()))
+        virtual_clock.run(timed(RetryPolicy(), busy(), asyncio.CancelledError()))
 
 
 def test_foreign_exceptions_pass_through() -> None:
     with pytest.raises(KeyError):
-        virtual_time.run(timed(RetryPolicy(), busy(), KeyError()))
+        virtual_clock.run(timed(RetryPolicy(), busy(), KeyError()))
 
 
 def test_concurrent_calls_keep_their_own_count() -> None:
@@ -110,13 +110,13 @@ def test_concurrent_calls_keep_their_own_count() -> None:
         policy = RetryPolicy(3)
         return [result for result, _ in await asyncio.gather(*(timed(policy, busy(), busy()) for _ in range(20)))]
 
-    assert virtual_time.run(main()) == ["done"] * 20
+    assert virtual_clock.run(main()) == ["done"] * 20
 
 
 def test_each_wait_is_logged_with_its_reason(caplog: pytest.LogCaptureFixture) -> None:
     policy = RetryPolicy(first_backoff=2, jitter=False)
     with caplog.at_level(logging.WARNING, "zim_async"):
-        virtual_time.run(timed(policy, busy()))
+        virtual_clock.run(timed(policy, busy()))
     assert [record.getMessage() for record in caplog.records] == ["attempt 1 failed, next in 2.00 s: busy"]
 
 

@@ -8,7 +8,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from benchmarks.virtual_time import VirtualLoop
+from tests.support.virtual_clock import VirtualLoop
 from zim_async import ClosedError
 from zim_async.limits._local import DITHER
 from zim_async.limits._queue import Priority

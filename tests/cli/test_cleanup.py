@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from tests.test_cli import COMMAND, run
+from tests.cli.test_main import COMMAND, run
 from zim_async import ConvType
 from zim_async.bulk._journal import Journal
 from zim_async.sandbox import Sandbox

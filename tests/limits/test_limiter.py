@@ -5,8 +5,8 @@ from statistics import mean
 
 import pytest
 
-from benchmarks import virtual_time
-from benchmarks.sharing import share_quota
+from tests.support import virtual_clock
+from tests.support.shared_quota import share_quota
 from zim_async import ClosedError, ConfigError, QueueTimeoutError, RateLimiter, ZimError
 from zim_async.limits._local import PAUSE
 from zim_async.limits._queue import INTERACTIVE_IN_A_ROW, Priority
@@ -42,7 +42,7 @@ async def call_many(limiter: ActionLimiter, count: int, trip: Callable[[], float
 @pytest.mark.parametrize("seed", range(5))
 def test_no_jitter_crowds_too_many_arrivals_into_a_second(qps: float, seed: int) -> None:
     dice = random.Random(seed)
-    arrivals = virtual_time.run(
+    arrivals = virtual_clock.run(
         call_many(ActionLimiter(qps), int(qps * 10) + 3, lambda: 0.02 + dice.expovariate(1 / 0.05))
     )
     assert most_in_any_second(arrivals) <= qps
@@ -50,14 +50,14 @@ def test_no_jitter_crowds_too_many_arrivals_into_a_second(qps: float, seed: int)
 
 @pytest.mark.usefixtures("no_dither")
 def test_a_burst_goes_at_once_and_the_rest_at_the_quotas_pace() -> None:
-    arrivals = virtual_time.run(call_many(ActionLimiter(20), 400))
+    arrivals = virtual_clock.run(call_many(ActionLimiter(20), 400))
     assert arrivals[19] == arrivals[0]
     assert arrivals[-1] - arrivals[0] == pytest.approx(19.0, abs=0.001)
 
 
 @pytest.mark.usefixtures("no_dither")
 def test_rates_below_one_a_second_space_calls_out() -> None:
-    arrivals = virtual_time.run(call_many(ActionLimiter(0.2), 4))
+    arrivals = virtual_clock.run(call_many(ActionLimiter(0.2), 4))
     assert [round(at - arrivals[0], 3) for at in arrivals] == [0, 5, 10, 15]
 
 
@@ -73,7 +73,7 @@ def test_calls_go_first_come_first_served() -> None:
         await asyncio.gather(*(numbered(number) for number in range(40)))
         return order
 
-    assert virtual_time.run(main()) == list(range(40))
+    assert virtual_clock.run(main()) == list(range(40))
 
 
 @pytest.mark.usefixtures("no_dither")
@@ -87,7 +87,7 @@ def test_a_slow_answer_holds_its_permit_until_a_second_after_it() -> None:
         limiter.release()
         return loop.time() - start
 
-    assert virtual_time.run(main()) == pytest.approx(31.0)
+    assert virtual_clock.run(main()) == pytest.approx(31.0)
 
 
 def test_a_refusal_pauses_the_action_for_all_its_callers() -> None:
@@ -100,7 +100,7 @@ def test_a_refusal_pauses_the_action_for_all_its_callers() -> None:
         limiter.release()
         return loop.time() - start
 
-    assert virtual_time.run(main()) == pytest.approx(PAUSE)
+    assert virtual_clock.run(main()) == pytest.approx(PAUSE)
 
 
 @pytest.mark.usefixtures("no_dither")
@@ -120,7 +120,7 @@ def test_cancelled_waiters_leave_at_once_and_cost_nothing() -> None:
         assert loop.time() - start == pytest.approx(0.5)
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    virtual_time.run(main())
+    virtual_clock.run(main())
 
 
 def test_a_waiter_cancelled_as_its_turn_comes_gives_the_permit_back() -> None:
@@ -139,7 +139,7 @@ def test_a_waiter_cancelled_as_its_turn_comes_gives_the_permit_back() -> None:
         assert limiter.in_flight == 1
         limiter.release()
 
-    virtual_time.run(main())
+    virtual_clock.run(main())
 
 
 def test_a_waiter_cancelled_before_its_turn_gets_no_permit() -> None:
@@ -154,7 +154,7 @@ def test_a_waiter_cancelled_before_its_turn_gets_no_permit() -> None:
         assert limiter.in_flight == 1
         limiter.release()
 
-    virtual_time.run(main())
+    virtual_clock.run(main())
 
 
 def test_newcomers_after_everyone_left_are_served() -> None:
@@ -167,7 +167,7 @@ def test_newcomers_after_everyone_left_are_served() -> None:
         await asyncio.sleep(0)  # it leaves, and its server with it
         await asyncio.wait_for(call_many(limiter, 1), 2)
 
-    virtual_time.run(main())
+    virtual_clock.run(main())
 
 
 def test_the_rate_can_be_changed_while_calls_wait() -> None:
@@ -182,7 +182,7 @@ def test_the_rate_can_be_changed_while_calls_wait() -> None:
         return loop.time() - start
 
     # The first call's permit was promised for 1000 s, but the other 19 are free at once.
-    assert virtual_time.run(main()) == pytest.approx(1.5)
+    assert virtual_clock.run(main()) == pytest.approx(1.5)
 
 
 def test_a_lowered_rate_counts_the_permits_in_use() -> None:
@@ -192,7 +192,7 @@ def test_a_lowered_rate_counts_the_permits_in_use() -> None:
         limiter.qps = 5
         return arrivals + await call_many(limiter, 6)
 
-    arrivals = virtual_time.run(main())
+    arrivals = virtual_clock.run(main())
     assert arrivals[20] - arrivals[0] >= 1.0
     assert most_in_any_second(arrivals[20:]) == 5
 
@@ -210,7 +210,7 @@ def test_interactive_calls_go_ahead_but_never_starve_bulk_ones() -> None:
         await asyncio.gather(*(named("bulk") for _ in range(10)), *(named("interactive") for _ in range(30)))
         return order
 
-    order = virtual_time.run(main())
+    order = virtual_clock.run(main())
     assert order[:2] == ["bulk"] * 2  # they came first, to free permits
     assert order[2:12] == ["interactive"] * INTERACTIVE_IN_A_ROW + ["bulk"]
     assert order[12:22] == ["interactive"] * INTERACTIVE_IN_A_ROW + ["bulk"]
@@ -235,7 +235,7 @@ def test_an_interactive_call_waits_no_longer_for_ten_thousand_bulk_ones() -> Non
         await asyncio.gather(*bulk, return_exceptions=True)
         return sorted(waits)
 
-    assert virtual_time.run(main())[197] <= 1.2
+    assert virtual_clock.run(main())[197] <= 1.2
 
 
 def test_calls_that_come_again_go_first_in_their_order() -> None:
@@ -251,7 +251,7 @@ def test_calls_that_come_again_go_first_in_their_order() -> None:
         await asyncio.gather(*(numbered(number, number >= 3) for number in range(5)))
         return order
 
-    assert virtual_time.run(main()) == [3, 4, 0, 1, 2]
+    assert virtual_clock.run(main()) == [3, 4, 0, 1, 2]
 
 
 @pytest.mark.parametrize("trip", [0.0, 0.02, 0.1])
@@ -271,7 +271,7 @@ def test_the_estimated_wait_is_near_the_truth(trip: float) -> None:
         await asyncio.gather(*(watched() for _ in range(500)))
         return pairs
 
-    for estimate, truth in virtual_time.run(main()):
+    for estimate, truth in virtual_clock.run(main()):
         assert estimate == pytest.approx(truth, rel=0.2, abs=0.2)
 
 
@@ -289,7 +289,7 @@ def test_a_wait_likely_to_be_too_long_is_refused_at_once_with_its_estimate() -> 
         limiter.release()
         await asyncio.gather(*waiting)
 
-    virtual_time.run(main())
+    virtual_clock.run(main())
 
 
 def test_the_live_state_can_be_read() -> None:
@@ -302,7 +302,7 @@ def test_the_live_state_can_be_read() -> None:
         assert 1 < limiter.permits < 2
         assert repr(limiter) == "<ActionLimiter qps=2 permits=1.8 in_flight=0 waiting=0>"
 
-    virtual_time.run(main())
+    virtual_clock.run(main())
 
 
 def test_an_owner_can_give_its_turns_up() -> None:
@@ -320,7 +320,7 @@ def test_an_owner_can_give_its_turns_up() -> None:
         await limiters.give_up(mine, "closed")
         return await asyncio.gather(*calls, return_exceptions=True)
 
-    results = virtual_time.run(main())
+    results = virtual_clock.run(main())
     assert [str(result) for result in results] == ["closed", "None", "closed"]
 
 
@@ -341,7 +341,7 @@ def test_giving_up_many_leaves_the_loop_free() -> None:
         assert all(isinstance(result, ClosedError) for result in results)
         await other
 
-    virtual_time.run(main())
+    virtual_clock.run(main())
 
 
 def test_a_call_never_sent_gives_back_its_token_too() -> None:
@@ -360,7 +360,7 @@ def test_a_call_never_sent_gives_back_its_token_too() -> None:
         assert loop.time() - start == pytest.approx(5.0, abs=0.01)
         limiter.release()
 
-    virtual_time.run(main())
+    virtual_clock.run(main())
 
 
 def test_permits_that_grow_back_are_used_while_a_slow_call_is_under_way() -> None:
@@ -374,7 +374,7 @@ def test_permits_that_grow_back_are_used_while_a_slow_call_is_under_way() -> Non
         await limiter.acquire()
         return loop.time() - start
 
-    assert virtual_time.run(main()) < 150
+    assert virtual_clock.run(main()) < 150
 
 
 def test_the_queue_goes_on_when_somebody_cancels_every_task() -> None:
@@ -387,12 +387,12 @@ def test_the_queue_goes_on_when_somebody_cancels_every_task() -> None:
         limiter._serving.cancel()
         await asyncio.wait_for(waiting, 2)
 
-    virtual_time.run(main())
+    virtual_clock.run(main())
 
 
 def test_the_rate_can_be_changed_between_two_loops() -> None:
     limiter = ActionLimiter(1)
-    loop = virtual_time.VirtualLoop()
+    loop = virtual_clock.VirtualLoop()
     loop.run_until_complete(call_many(limiter, 1))
     waiting = loop.create_task(limiter.acquire())
     loop.run_until_complete(asyncio.sleep(0))
@@ -400,7 +400,7 @@ def test_the_rate_can_be_changed_between_two_loops() -> None:
     loop.run_until_complete(asyncio.gather(waiting, return_exceptions=True))
     loop.close()
     limiter.qps = 5
-    virtual_time.run(call_many(limiter, 1))
+    virtual_clock.run(call_many(limiter, 1))
 
 
 @pytest.mark.parametrize("trip", [0.001, 0.02])
@@ -409,7 +409,7 @@ def test_four_uncoordinated_programs_share_a_quota(counting: Counting, trip: flo
     outcomes = []
     for seed in range(4):
         random.seed(seed)
-        outcomes.append(virtual_time.run(share_quota(counting, clients=4, trip=trip, jitter=trip / 8)))
+        outcomes.append(virtual_clock.run(share_quota(counting, clients=4, trip=trip, jitter=trip / 8)))
     assert mean(outcome.used for outcome in outcomes) >= 0.93
     assert mean(outcome.refused for outcome in outcomes) <= 0.04
     assert mean(outcome.largest_to_smallest for outcome in outcomes) <= 2.0
@@ -428,16 +428,16 @@ def test_the_count_goes_on_when_a_new_loop_takes_over() -> None:
         await call_many(limiter, 1)
         return loop.time() - start
 
-    virtual_time.run(leave_one_in_flight())
-    assert virtual_time.run(next_call()) == pytest.approx(1.0)
+    virtual_clock.run(leave_one_in_flight())
+    assert virtual_clock.run(next_call()) == pytest.approx(1.0)
 
 
 def test_two_running_loops_at_once_are_refused() -> None:
     limiter = ActionLimiter(2)
-    loop = virtual_time.VirtualLoop()
+    loop = virtual_clock.VirtualLoop()
     loop.run_until_complete(call_many(limiter, 1))
     with pytest.raises(ZimError, match="another event loop"):
-        virtual_time.run(call_many(limiter, 1))
+        virtual_clock.run(call_many(limiter, 1))
     loop.close()
 
 

@@ -1,6 +1,6 @@
 import asyncio
 
-from benchmarks import virtual_time
+from tests.support import virtual_clock
 from zim_async.limits._queue import Turn, Turns
 
 
@@ -18,7 +18,7 @@ def test_turns_given_up_are_never_met_and_are_swept_out() -> None:
         assert [turns.next() for _ in range(41)] == [*all_turns[60:], None]
         assert len(turns) == 0
 
-    virtual_time.run(main())
+    virtual_clock.run(main())
 
 
 def test_an_owner_finds_its_own() -> None:
@@ -31,7 +31,7 @@ def test_an_owner_finds_its_own() -> None:
         own.cancel()
         assert turns.owned_by(mine) == []
 
-    virtual_time.run(main())
+    virtual_clock.run(main())
 
 
 def test_turns_that_end_together_are_counted_right_whoever_is_told_first() -> None:
@@ -49,7 +49,7 @@ def test_turns_that_end_together_are_counted_right_whoever_is_told_first() -> No
         assert [turns.next(), turns.next(), turns.next()] == [*all_turns[6:], None]
         assert len(turns) == 0
 
-    virtual_time.run(main())
+    virtual_clock.run(main())
 
 
 def test_a_newcomer_counts_those_who_go_before_it() -> None:
@@ -63,4 +63,4 @@ def test_a_newcomer_counts_those_who_go_before_it() -> None:
         assert turns.ahead_of("interactive") == 20 + 2
         assert turns.ahead_of("bulk") == 25
 
-    virtual_time.run(main())
+    virtual_clock.run(main())

@@ -2,7 +2,7 @@ import asyncio
 
 import pytest
 
-from benchmarks import virtual_time
+from tests.support import virtual_clock
 from zim_async._timeouts import Watchdog
 
 
@@ -39,7 +39,7 @@ def test_each_call_has_its_own_time() -> None:
         return results
 
     out, done = ("timed out", 10.0), "done"
-    assert virtual_time.run(main()) == [(done, 3.0), out, out, (done, 9.5), out]
+    assert virtual_clock.run(main()) == [(done, 3.0), out, out, (done, 9.5), out]
 
 
 def test_a_timed_out_task_counts_as_not_cancelled() -> None:
@@ -51,7 +51,7 @@ def test_a_timed_out_task_counts_as_not_cancelled() -> None:
         assert task.cancelling() == 0
         await asyncio.sleep(1)
 
-    virtual_time.run(main())
+    virtual_clock.run(main())
 
 
 def test_anothers_cancellation_goes_through_even_at_the_same_moment() -> None:
@@ -66,7 +66,7 @@ def test_anothers_cancellation_goes_through_even_at_the_same_moment() -> None:
                 await task
         dog.close()
 
-    virtual_time.run(main())
+    virtual_clock.run(main())
 
 
 def test_closing_lets_go_of_the_timer() -> None:
@@ -77,11 +77,11 @@ def test_closing_lets_go_of_the_timer() -> None:
         dog.close()
         await asyncio.sleep(2)
 
-    virtual_time.run(main())
+    virtual_clock.run(main())
 
 
 def test_a_watchdog_needs_a_task() -> None:
-    loop = virtual_time.VirtualLoop()
+    loop = virtual_clock.VirtualLoop()
     with pytest.raises(RuntimeError, match="task"):
         Watchdog(1.0, loop).start()
     loop.close()
