@@ -24,7 +24,6 @@ from statistics import median
 
 from benchmarks.overhead import resident_bytes
 from zim_async import ClearPeerMessage, ConvType, DeleteConv, RateLimiter, ZimClient, cleanup
-from zim_async.actions import Action
 from zim_async.bulk import plan
 from zim_async.bulk._journal import Journal
 from zim_async.bulk._records import Outcome, State
@@ -38,6 +37,7 @@ KILLED_QPS = 60
 LOG_FRAMES_CUT = 2
 APP_ID, SECRET = 1, "a secret for benchmarks"
 RESULTS = Path(__file__).with_name("results")
+Action = ClearPeerMessage | DeleteConv
 
 
 def some(count: int) -> Iterator[Action]:

@@ -1,18 +1,21 @@
-"""The calls as values: each validates itself and knows its body, for client, journal and sandbox alike."""
+"""Calls as values: an action validates itself, knows its limits, and builds its request body."""
 
 from __future__ import annotations
 
+import json
 import unicodedata
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, fields
 from enum import IntEnum
 from json.encoder import encode_basestring as quote
 from types import MappingProxyType
-from typing import ClassVar, Final, TypeAlias
+from typing import Any, ClassVar, Final
 
 from .errors import InvalidArgumentError
 
 MAX_ID_CHARACTERS: Final = 32
+MAX_REQUEST_BYTES: Final = 8 * 2**20
+NO_DATA_BYTES: Final = 64 * 2**10  # enough for a response that holds a code and a message
 
 
 class ConvType(IntEnum):
@@ -22,84 +25,224 @@ class ConvType(IntEnum):
     GROUP = 2
 
 
-@dataclass(frozen=True, slots=True)
-class ClearPeerMessage:
-    """Remove every message of a one-to-one conversation from the view of ``from_user_id``.
+class Action:
+    """One call of the server API as a value: the base of frozen dataclasses, one for each action.
 
-    The other side keeps its messages. Raises ``InvalidArgumentError`` for an ID that isn't a str
-    of 1 to 32 characters, or that holds control characters or lone surrogates.
+    A subclass states what the vendor documents as class attributes, and the request's parameters as fields.
+    ``from_user_id`` is sent as ``FromUserId``, and so on; override ``body`` for anything else.
+
+    Attributes:
+        name: The action's name in the vendor's spelling, ASCII letters and digits.
+        qps: The vendor's limit for it, in calls a second.
+        idempotent: Whether it may be sent again when the outcome is unknown.
+        max_response_bytes: A longer response body is refused with ``ProtocolError``.
+
+    Example:
+        @dataclass(frozen=True, slots=True)
+        class QueryUserInfos(Action):
+            name = "QueryUserInfos"
+            idempotent = True
+            user_ids: tuple[str, ...]
+
+        response = await zim.send(QueryUserInfos(("alice", "bob")))
     """
 
-    name: ClassVar[str] = "ClearPeerMessage"
+    __slots__ = ()
+
+    name: ClassVar[str]
+    qps: ClassVar[float] = 20.0
+    idempotent: ClassVar[bool] = False
+    max_response_bytes: ClassVar[int] = 8 * 2**20
+
+    def body(self) -> bytes:
+        """Return the request body, JSON in UTF-8.
+
+        Raises:
+            InvalidArgumentError: A field can't be written as JSON.
+        """
+        return encode_body({_vendor_spelling(name): getattr(self, name) for name in field_names(type(self))})
+
+
+@dataclass(frozen=True, slots=True)
+class ClearPeerMessage(Action):
+    """Remove every message of a one-to-one conversation from the view of one user.
+
+    The other user keeps the messages.
+
+    Args:
+        from_user_id: The user whose view is cleared, 1 to 32 characters.
+        to_user_id: The other user, 1 to 32 characters.
+
+    Raises:
+        InvalidArgumentError: An ID isn't a str of that length, or holds control characters or lone surrogates.
+    """
+
+    name = "ClearPeerMessage"
+    idempotent = True
+    max_response_bytes = NO_DATA_BYTES
 
     from_user_id: str
     to_user_id: str
 
     def __post_init__(self) -> None:
-        _check_id("from_user_id", self.from_user_id)
-        _check_id("to_user_id", self.to_user_id)
+        check_id("from_user_id", self.from_user_id)
+        check_id("to_user_id", self.to_user_id)
 
     def body(self) -> bytes:
-        """Return the request body as the vendor spells it."""
+        """Return the request body, JSON in UTF-8."""
         return f'{{"FromUserId":{quote(self.from_user_id)},"ToUserId":{quote(self.to_user_id)}}}'.encode()
 
 
 @dataclass(frozen=True, slots=True)
-class DeleteConv:
-    """Remove a conversation from the list of ``from_user_id``; nobody else is affected.
+class DeleteConv(Action):
+    """Remove a conversation from one user's list. Its messages stay, and nobody else is affected.
 
-    ``conv_type`` has no default: a forgotten one would address another conversation. Raises
-    ``InvalidArgumentError`` for a bad ID, or a type other than a ``ConvType`` or the ints 0 and 2.
+    ``conv_type`` has no default: a forgotten one would address another conversation.
+
+    Args:
+        from_user_id: The user whose list it is, 1 to 32 characters.
+        conv_id: The other user's ID, or the group's, 1 to 32 characters.
+        conv_type: A ``ConvType``, or the ints 0 (peer) and 2 (group).
+
+    Raises:
+        InvalidArgumentError: A bad ID, or another type.
     """
 
-    name: ClassVar[str] = "DeleteConv"
+    name = "DeleteConv"
+    idempotent = True
+    max_response_bytes = NO_DATA_BYTES
 
     from_user_id: str
     conv_id: str
     conv_type: ConvType
 
     def __post_init__(self) -> None:
-        _check_id("from_user_id", self.from_user_id)
-        _check_id("conv_id", self.conv_id)
+        check_id("from_user_id", self.from_user_id)
+        check_id("conv_id", self.conv_id)
         if type(self.conv_type) is not ConvType:
-            object.__setattr__(self, "conv_type", _to_conv_type(self.conv_type))
+            object.__setattr__(self, "conv_type", _checked_conv_type(self.conv_type))
 
     def body(self) -> bytes:
-        """Return the request body as the vendor spells it."""
+        """Return the request body, JSON in UTF-8."""
         user, conv = quote(self.from_user_id), quote(self.conv_id)
         return f'{{"FromUserId":{user},"ConvId":{conv},"ConvType":{self.conv_type:d}}}'.encode()
 
 
-Action: TypeAlias = ClearPeerMessage | DeleteConv
-ACTIONS: Final[Mapping[str, type[Action]]] = MappingProxyType(
-    {kind.name: kind for kind in (ClearPeerMessage, DeleteConv)}
-)
-KINDS: Final = frozenset(ACTIONS.values())
+PACKAGE_ACTIONS: Final[tuple[type[Action], ...]] = (ClearPeerMessage, DeleteConv)
+ACTIONS: Final = MappingProxyType({kind.name: kind for kind in PACKAGE_ACTIONS})
+KINDS: Final = frozenset(PACKAGE_ACTIONS)
+_checked_classes: Final[set[type]] = set(PACKAGE_ACTIONS)
 
 
-def _check_id(field: str, value: object) -> None:
+def check_action(value: object) -> None:
+    """Check that a value is an action whose class says all it has to.
+
+    Raises:
+        InvalidArgumentError: It isn't an ``Action``, or its class isn't a frozen dataclass with a well-formed name.
+    """
+    kind = type(value)
+    if kind in _checked_classes:
+        return
+    if not isinstance(value, Action):
+        raise InvalidArgumentError(f"an Action is needed, such as ClearPeerMessage or DeleteConv, not {kind.__name__}")
+    name: object = getattr(kind, "name", None)
+    if not is_action_name(name):
+        raise InvalidArgumentError(
+            f"{kind.__name__}.name must be the action's name as a class attribute, ASCII letters and digits,"
+            f" not {show_value(name)}"
+        )
+    if not getattr(getattr(kind, "__dataclass_params__", None), "frozen", False):
+        raise InvalidArgumentError(f"{kind.__name__} must be a frozen dataclass")
+    _checked_classes.add(kind)
+
+
+def is_action_name(name: object) -> bool:
+    """Tell whether a name is one that the vendor could have given: ASCII letters and digits."""
+    return isinstance(name, str) and name.isascii() and name.isalnum()
+
+
+def find_action_class(name: str) -> type[Action] | None:
+    """Return the class of a name: the package's own, or the latest subclass that the program has defined."""
+    return next((kind for kind in reversed(list(_subclasses(Action))) if getattr(kind, "name", None) == name), None)
+
+
+def field_names(kind: type[Action]) -> tuple[str, ...]:
+    """Return the names of an action's fields, in their order."""
+    return tuple(field.name for field in fields(kind))  # type: ignore[arg-type]  # checked: a dataclass
+
+
+def encode_body(values: Mapping[str, Any]) -> bytes:
+    """Return a request body, JSON in UTF-8.
+
+    Raises:
+        InvalidArgumentError: JSON can't say it, or it is longer than 8 MiB.
+    """
+    problem = None
+    try:
+        _check_keys(values)
+        body = json.dumps(values, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
+    except (TypeError, ValueError, RecursionError) as error:  # a lone surrogate is a ValueError
+        problem = f"the body can't be written as JSON: {ascii(str(error))[1:-1]:.200}"
+    else:
+        if len(body) > MAX_REQUEST_BYTES:
+            problem = f"the body has {len(body)} bytes; at most {MAX_REQUEST_BYTES} are sent"
+    if problem:
+        raise InvalidArgumentError(problem)
+    return body
+
+
+def check_id(field: str, value: object) -> None:
+    """Check the ID of a user, a group or a conversation.
+
+    Raises:
+        InvalidArgumentError: It isn't a str of 1 to 32 characters, or holds control characters or lone surrogates.
+    """
     if not isinstance(value, str):
-        raise InvalidArgumentError(f"{field} must be a str, not {_shown(value)}")
+        raise InvalidArgumentError(f"{field} must be a str, not {show_value(value)}")
     if not 1 <= len(value) <= MAX_ID_CHARACTERS:
         raise InvalidArgumentError(
-            f"{field} must have 1 to {MAX_ID_CHARACTERS} characters, not {len(value)}: {_shown(value)}"
+            f"{field} must have 1 to {MAX_ID_CHARACTERS} characters, not {len(value)}: {show_value(value)}"
         )
     if value.isprintable():  # settles nearly every ID without a look at each character
         return
     for character in value:
         if unicodedata.category(character) in ("Cc", "Cs"):
             raise InvalidArgumentError(
-                f"{field} must not hold control characters or lone surrogates, but holds {character!a}: {_shown(value)}"
+                f"{field} must not hold control characters or lone surrogates, but holds {character!a}:"
+                f" {show_value(value)}"
             )
 
 
-def _to_conv_type(value: object) -> ConvType:
+def show_value(value: object) -> str:
+    """Return a value's type and the start of its text in ASCII, fit for a message."""
+    text = ascii(value)
+    return f"{type(value).__name__} {text if len(text) <= 80 else text[:77] + '...'}"
+
+
+def _checked_conv_type(value: object) -> ConvType:
     # By type, not by equality: True, 2.0 and their like equal an int.
     if type(value) is int and value in (ConvType.PEER, ConvType.GROUP):
         return ConvType(value)
-    raise InvalidArgumentError(f"conv_type must be ConvType.PEER (0) or ConvType.GROUP (2), not {_shown(value)}")
+    raise InvalidArgumentError(f"conv_type must be ConvType.PEER (0) or ConvType.GROUP (2), not {show_value(value)}")
 
 
-def _shown(value: object) -> str:
-    text = ascii(value)
-    return f"{type(value).__name__} {text if len(text) <= 80 else text[:77] + '...'}"
+def _subclasses(kind: type[Action]) -> Iterator[type[Action]]:
+    for subclass in kind.__subclasses__():
+        yield subclass
+        yield from _subclasses(subclass)
+
+
+def _vendor_spelling(field: str) -> str:
+    return "".join(part[:1].upper() + part[1:] for part in field.split("_"))
+
+
+def _check_keys(value: object) -> None:
+    """JSON turns other keys into text silently; a request should hold what its caller wrote."""
+    if isinstance(value, Mapping):
+        for key, inner in value.items():
+            if not isinstance(key, str):
+                raise TypeError(f"a key must be a str, not {show_value(key)}")
+            _check_keys(inner)
+    elif isinstance(value, list | tuple):
+        for inner in value:
+            _check_keys(inner)

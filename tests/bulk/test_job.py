@@ -27,7 +27,7 @@ from zim_async import (
     bulk,
     cleanup,
 )
-from zim_async.actions import ACTIONS, Action
+from zim_async.actions import ACTIONS
 from zim_async.bulk import _job, _outage, plan
 from zim_async.bulk._journal import Journal
 from zim_async.bulk._progress import Progress
@@ -36,6 +36,7 @@ from zim_async.cli._rows import to_row, write_rows
 from zim_async.sandbox import Sandbox
 
 FAST = 5_000.0
+Action = ClearPeerMessage | DeleteConv
 
 
 @pytest.fixture

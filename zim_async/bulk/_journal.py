@@ -16,13 +16,12 @@ import json
 import os
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import fields
 from operator import attrgetter
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final, Self
 
-from ..actions import ACTIONS, Action
+from ..actions import ACTIONS, Action, field_names
 from ..errors import JournalError
 from ._records import Entry, Outcome, Row, State, Tallies, Tally
 
@@ -212,7 +211,7 @@ class Journal:
 
 
 _FIELDS: Final[Mapping[str, Any]] = MappingProxyType(
-    {name: attrgetter(*(field.name for field in fields(kind))) for name, kind in ACTIONS.items()}
+    {name: attrgetter(*field_names(kind)) for name, kind in ACTIONS.items()}
 )
 _dump: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from ..actions import ACTIONS, Action, ClearPeerMessage, ConvType, DeleteConv
+from ..actions import ACTIONS, ClearPeerMessage, ConvType, DeleteConv
 from ..client import ZimClient
 from ..errors import ZimError
 from ..limits.limiter import DEFAULT_QPS
@@ -57,7 +57,7 @@ async def run_demo(operations: int, on_done: Callable[[], None]) -> DemoResult:
         )
 
 
-async def _send(zim: ZimClient, action: Action, on_done: Callable[[], None]) -> int:
+async def _send(zim: ZimClient, action: ClearPeerMessage | DeleteConv, on_done: Callable[[], None]) -> int:
     """Return the attempts it took, 0 for a failure."""
     try:
         return (await zim.send(action)).attempts
@@ -67,7 +67,7 @@ async def _send(zim: ZimClient, action: Action, on_done: Callable[[], None]) -> 
         on_done()
 
 
-def _action(number: int) -> Action:
+def _action(number: int) -> ClearPeerMessage | DeleteConv:
     user, other = f"user-{number}", f"other-{number}"
     if number % 2:
         return ClearPeerMessage(user, other)
@@ -76,7 +76,7 @@ def _action(number: int) -> Action:
     return DeleteConv(user, other, ConvType.PEER)
 
 
-def _fill(box: Sandbox, action: Action) -> None:
+def _fill(box: Sandbox, action: ClearPeerMessage | DeleteConv) -> None:
     """Give the action something to remove, the other side the same to keep, and its user a bystander."""
     user, conv_id, other = _conversation(action)
     if isinstance(action, DeleteConv) and action.conv_type is ConvType.GROUP:
@@ -86,7 +86,7 @@ def _fill(box: Sandbox, action: Action) -> None:
     box.add_message(user, "bystander")
 
 
-def _state_errors(box: Sandbox, action: Action) -> list[str]:
+def _state_errors(box: Sandbox, action: ClearPeerMessage | DeleteConv) -> list[str]:
     user, conv_id, other = _conversation(action)
     conv_type = action.conv_type if isinstance(action, DeleteConv) else ConvType.PEER
     others_id = conv_id if conv_type is ConvType.GROUP else user
@@ -100,7 +100,7 @@ def _state_errors(box: Sandbox, action: Action) -> list[str]:
     return [what for what, right in checks.items() if not right]
 
 
-def _conversation(action: Action) -> tuple[str, str, str]:
+def _conversation(action: ClearPeerMessage | DeleteConv) -> tuple[str, str, str]:
     """Return the user, the conversation's ID, and the one on its other side."""
     conv_id = action.to_user_id if isinstance(action, ClearPeerMessage) else action.conv_id
     return action.from_user_id, conv_id, action.from_user_id.replace("user", "other")

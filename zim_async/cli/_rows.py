@@ -15,12 +15,11 @@ import sys
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import fields
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final, Literal, Self, TextIO, TypeAlias
 
-from ..actions import Action, ClearPeerMessage, ConvType, DeleteConv
+from ..actions import Action, ClearPeerMessage, ConvType, DeleteConv, field_names
 from ..errors import InvalidArgumentError
 
 Format: TypeAlias = Literal["csv", "jsonl"]
@@ -115,7 +114,7 @@ def to_action(row: Mapping[str, Any]) -> Action:
     kind = _KINDS.get(called) if isinstance(called, str) else None
     if kind is None:
         raise BadRow(f"action must be clear_peer_message or delete_conv, not {called!a}")
-    own = [field.name for field in fields(kind)]
+    own = field_names(kind)
     values = {column: row[column] for column in COLUMNS[1:] if row.get(column) not in (None, "")}
     for column in COLUMNS[1:]:
         if column in own and column not in values:
@@ -131,9 +130,9 @@ def to_action(row: Mapping[str, Any]) -> Action:
 def to_row(action: Action) -> dict[str, object]:
     """Return an action as a row that ``to_action`` would take."""
     row: dict[str, object] = {"action": _NAMES[type(action)]}
-    for field in fields(action):
-        value = getattr(action, field.name)
-        row[field.name] = value.name.lower() if isinstance(value, ConvType) else value
+    for field in field_names(type(action)):
+        value = getattr(action, field)
+        row[field] = value.name.lower() if isinstance(value, ConvType) else value
     return row
 
 

@@ -246,7 +246,7 @@ class Sandbox:
             self._faults.appendleft(replace(fault, times=fault.times - 1))
         return fault
 
-    def _act(self, action: Action) -> None:
+    def _act(self, action: ClearPeerMessage | DeleteConv) -> None:
         view = self._views.get(action.from_user_id)
         if isinstance(action, ClearPeerMessage):
             conversation = (action.to_user_id, ConvType.PEER)
@@ -269,7 +269,7 @@ class Sandbox:
         return time.time() + self.clock_skew
 
 
-def _parse_action(kind: type[Action], body: bytes) -> Action:
+def _parse_action(kind: type[Action], body: bytes) -> ClearPeerMessage | DeleteConv:
     try:
         content = json.loads(body)
     except (ValueError, RecursionError):
