@@ -498,7 +498,8 @@ async def test_killed_again_and_again_nothing_is_lost_nor_done_falsely(box: Sand
     assert len(box.arrivals) - 400 <= resent + 6  # an answer dropped is repeated too
 
 
-def is_done(box: Sandbox, action: Action) -> bool:
+def is_done(box: Sandbox, action: object) -> bool:
+    assert isinstance(action, Action)
     if isinstance(action, ClearPeerMessage):
         return not box.messages(action.from_user_id, "bob")
     return box.messages(action.from_user_id, "g7", ConvType.GROUP) is None

@@ -194,7 +194,7 @@ def test_a_full_disk_is_told_and_what_was_written_stands(path: Path) -> None:
     """The limit on the size of files is what a full disk is to SQLite: a write that fails."""
     code = f"""
 import os, resource
-from tests.test_journal import *
+from tests.bulk.test_journal import *
 journal = Journal.open({str(path)!r}, APP_ID, HOST)
 fill(journal, *BATCH)
 rows = journal.claim("DeleteConv", 0, 50)
@@ -259,7 +259,7 @@ def test_a_log_cut_anywhere_never_makes_anything_done(path: Path, tmp_path: Path
 
 def test_killed_while_writing_it_keeps_what_it_said(path: Path) -> None:
     code = f"""
-from tests.test_journal import *
+from tests.bulk.test_journal import *
 journal = Journal.open({str(path)!r}, APP_ID, HOST)
 fill(journal, *BATCH)
 for row in journal.claim("DeleteConv", 0, 100):
