@@ -1,4 +1,5 @@
 import time
+from collections.abc import Callable
 from email.utils import formatdate
 
 import pytest
@@ -30,11 +31,18 @@ def test_minutes_are_learned_from_a_refusal_and_unlearned_from_any_answer(ahead:
 
 @pytest.mark.parametrize(
     ("outcome", "headers"),
-    [(EXPIRED, date(30)), (EXPIRED, {}), (EXPIRED, {"Date": "soon"}), (ServerBusyError("busy", code=1), date(900))],
+    [
+        (EXPIRED, lambda: date(30)),
+        (EXPIRED, dict),
+        (EXPIRED, lambda: {"Date": "soon"}),
+        (ServerBusyError("busy", code=1), lambda: date(900)),
+    ],
 )
-def test_nothing_is_learned_from_seconds_no_date_or_other_answers(outcome: object, headers: dict[str, str]) -> None:
+def test_nothing_is_learned_from_seconds_no_date_or_other_answers(
+    outcome: object, headers: Callable[[], dict[str, str]]
+) -> None:
     clock = ServerClock()
-    assert clock.observe(outcome, headers, clock.now()) is None
+    assert clock.observe(outcome, headers(), clock.now()) is None
     assert clock.offset == 0
 
 
