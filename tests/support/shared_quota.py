@@ -44,7 +44,7 @@ async def share_quota(counting: Counting, clients: int, trip: float, jitter: flo
                 (accepted if ok else refused)[number] += 1
             await asyncio.sleep(trip + random.expovariate(1 / jitter))
             round_trips.add(loop.time() - sent_at)
-            limiter.release(floor=round_trips.floor, refused=not ok)
+            limiter.release(floor=round_trips.minimum, refused=not ok)
 
         await asyncio.sleep(random.uniform(0, 3))
         while loop.time() < begins + COUNTED:
