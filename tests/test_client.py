@@ -37,8 +37,8 @@ from zim_async import (
     ZimClient,
     ZimError,
 )
+from zim_async.limits import Priority
 from zim_async.limits._local import PAUSE
-from zim_async.limits._queue import Priority
 from zim_async.sandbox import Sandbox
 
 SERVER = re.compile(r"https://zim-api-fra\.zego\.im/\?.*")
@@ -549,23 +549,22 @@ async def test_attempts_are_logged_at_debug_and_retries_at_warning(
 async def test_who_holds_a_permit_sends_at_once_and_once(zim: ZimClient, box: Sandbox) -> None:
     action = DeleteConv("alice", "bob", ConvType.PEER)
     limiter = zim.limiter.of(action.name)
-    await limiter.acquire()
-    assert (await zim.send_with_permit(action)).attempts == 1
+    assert (await zim.send_with_permit(action, await limiter.acquire())).attempts == 1
     box.fail_next(code=1)
-    await limiter.acquire()
+    permit = await limiter.acquire()
     with pytest.raises(ServerBusyError):
-        await zim.send_with_permit(action)
-    await limiter.acquire()
+        await zim.send_with_permit(action, permit)
+    permit = await limiter.acquire()
     await zim.close()
     with pytest.raises(ClosedError):
-        await zim.send_with_permit(action)
+        await zim.send_with_permit(action, permit)
     assert (len(box.arrivals), limiter.in_flight) == (2, 0)
 
 
 async def test_who_holds_a_permit_has_the_clock_learned_too(zim: ZimClient, box: Sandbox) -> None:
     box.clock_skew = 3_600
-    await zim.limiter.of("ClearPeerMessage").acquire()
-    assert (await zim.send_with_permit(ClearPeerMessage("alice", "bob"))).attempts == 2
+    permit = await zim.limiter.of("ClearPeerMessage").acquire()
+    assert (await zim.send_with_permit(ClearPeerMessage("alice", "bob"), permit)).attempts == 2
 
 
 async def test_a_client_tells_whom_it_calls_for_and_where(zim: ZimClient, box: Sandbox) -> None:

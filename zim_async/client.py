@@ -27,8 +27,9 @@ from .errors import (
     TransportError,
     ZimError,
 )
-from .limits._queue import PRIORITIES, Priority
-from .limits.limiter import ActionLimiter, Rate, RateLimiter, shared_limiter
+from .limits import ActionLimiter, Permit, Priority, Rate, RateLimiter
+from .limits.limiter import shared_limiter
+from .limits.window import PRIORITIES
 from .retry import RetryPolicy
 from .session import SessionManager
 
@@ -134,7 +135,7 @@ class ZimClient:
     async def close(self) -> None:
         """Refuse new calls and give up those in the queue; close sessions of its own after the calls in flight."""
         self._closed = True
-        await self._limiter.give_up(
+        await self._limiter.abandon(
             self, "the client was closed while the call waited its turn; this attempt was not sent"
         )
         if self._owns_sessions:
@@ -219,15 +220,9 @@ class ZimClient:
         try:
             async with _NO_DEADLINE if deadline is None else asyncio.timeout(deadline):
                 # Waited for right here, and before anything else is made: hundreds of thousands may wait.
-                turn = limiter.join(priority, max_wait or self._max_wait, owner=self)
-                if turn is not None:
-                    try:
-                        await turn
-                    except (asyncio.CancelledError, ClosedError):
-                        limiter.leave(turn)
-                        raise
+                permit = await limiter.acquire(priority, max_wait or self._max_wait, owner=self)
                 call = _Call(action, limiter, priority)
-                outcome = await self._exchange(call)
+                outcome = await self._exchange(call, permit)
                 if isinstance(outcome, Response):
                     return outcome
                 return await self._recover(call, outcome, retry or self._retry)
@@ -239,20 +234,20 @@ class ZimClient:
         # Out here nothing is chained to it: the cancelled attempt's frames hold the signed URL.
         raise _deadline_error(call or _Call(action, limiter, priority), deadline)
 
-    async def send_with_permit(self, action: Action) -> Response:
-        """Send an action once, by a permit of ``limiter.of(action.name)`` that the caller holds; see ``send``.
+    async def send_with_permit(self, action: Action, permit: Permit) -> Response:
+        """Send an action once, by a permit of ``limiter.of(action.name)``; see ``send``.
 
         Bulk jobs do so: they know what still waits from what may have been done, and repeat by themselves.
         """
         call = _Call(action, self._limiter.of(action.name), "bulk")
-        return _response_or_raise(await self._fix_clock(call, await self._exchange(call)))
+        return _response_or_raise(await self._fix_clock(call, await self._exchange(call, permit)))
 
     async def _recover(self, call: _Call, error: ZimError, policy: RetryPolicy) -> Response:
         """Go on after a first attempt that failed: sign anew, or send again."""
 
         async def attempt() -> Response:
-            await call.limiter.acquire(call.priority, owner=self, again=True)
-            return _response_or_raise(await self._fix_clock(call, await self._exchange(call)))
+            permit = await call.limiter.acquire(call.priority, owner=self, again=True)
+            return _response_or_raise(await self._fix_clock(call, await self._exchange(call, permit)))
 
         try:
             outcome = await self._fix_clock(call, error)
@@ -268,17 +263,17 @@ class ZimClient:
         """Sign anew, at once, what was refused for a clock that is learned by now."""
         if (skew := call.skew) is None:
             return outcome
-        await call.limiter.acquire(call.priority, owner=self, again=True)
-        outcome = await self._exchange(call)
+        permit = await call.limiter.acquire(call.priority, owner=self, again=True)
+        outcome = await self._exchange(call, permit)
         if is_clock_refusal(outcome):
             outcome = second_refusal(outcome, skew)
             outcome.action, outcome.attempts = call.action.name, call.attempts
         return outcome
 
-    async def _exchange(self, call: _Call) -> Response | ZimError:
+    async def _exchange(self, call: _Call, permit: Permit) -> Response | ZimError:
         """Sign, post and decode, now that the limiter let the call go; return what came of it."""
         if self._closed:
-            call.limiter.give_back()
+            permit.cancel()
             return ClosedError("the client was closed before this attempt was sent")
         loop = asyncio.get_running_loop()
         call.attempts += 1
@@ -289,22 +284,22 @@ class ZimClient:
             answer = await self._sessions.post(self._url, query, action.body(), timeout=self._timeout)
         except BaseException as error:
             if not loop.is_closed():  # else thrown away with its loop, which the limiter accounts for
-                call.limiter.release()
+                permit.release()
             if isinstance(error, asyncio.CancelledError):
                 error.__traceback__ = None  # its frames hold the signed URL
             raise
         call.sending = False
         if not isinstance(answer, Answer):
-            call.limiter.release()
+            permit.release()
             return self._failed(call, answer)
         outcome = protocol.decode(action.name, answer, call.attempts)
         if isinstance(outcome, Response):
-            call.limiter.release(answer.floor)
+            permit.release(min_round_trip=answer.floor)
             if self._clock.offset:
                 self._clock.observe(outcome, answer.headers, timestamp)
             log.debug("%s done, attempt %d, request ID %.100r", action.name, call.attempts, outcome.request_id)
             return outcome
-        call.limiter.release(answer.floor, refused=verdict_of(outcome) is Verdict.SLOW_DOWN)
+        permit.release(min_round_trip=answer.floor, throttled=verdict_of(outcome) is Verdict.SLOW_DOWN)
         call.skew = self._clock.observe(outcome, answer.headers, timestamp)
         return self._failed(call, outcome)
 

@@ -33,6 +33,7 @@ from zim_async.bulk._journal import Journal
 from zim_async.bulk._progress import Progress
 from zim_async.bulk._records import State
 from zim_async.cli._rows import to_row, write_rows
+from zim_async.limits import Permit
 from zim_async.sandbox import Sandbox
 
 FAST = 5_000.0
@@ -287,12 +288,12 @@ async def test_an_action_that_always_fails_in_passing_is_tried_ever_more_seldom(
     monkeypatch.setattr(_job, "FIRST_PAUSE", 0.1)
     send, tries = ZimClient.send_with_permit, 0
 
-    async def fail_one(self: ZimClient, action: Action) -> Any:
+    async def fail_one(self: ZimClient, action: Action, permit: Permit) -> Any:
         nonlocal tries
         if action.from_user_id == "user-0":
             tries += 1
             box.fail_next(code=660000001)
-        return await send(self, action)
+        return await send(self, action, permit)
 
     monkeypatch.setattr(ZimClient, "send_with_permit", fail_one)
     stop = asyncio.Event()
