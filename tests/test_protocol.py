@@ -133,7 +133,7 @@ def test_success_counts_only_with_http_200(status: int) -> None:
 def test_http_failures_say_nothing_about_the_outcome(status: int) -> None:
     outcome = decode(DELETE, RawResponse(status, b'{"Code":0}', {"Retry-After": "7"}))
     assert isinstance(outcome, TransportError)
-    assert outcome.maybe_applied
+    assert outcome.maybe_applied is (status != 429)
     assert outcome.retry_after == 7.0
     assert str(status) in str(outcome)
 

@@ -136,7 +136,7 @@ async def test_no_connection_means_nothing_was_sent() -> None:
 class Hanging(aiohttp.abc.AbstractResolver):
     """A name server that never says anything."""
 
-    async def resolve(self, *_: object) -> list[aiohttp.abc.ResolveResult]:  # type: ignore[override]
+    async def resolve(self, *_: object, **__: object) -> list[aiohttp.abc.ResolveResult]:
         await asyncio.Event().wait()
         return []
 
@@ -178,7 +178,7 @@ async def test_a_trace_hook_that_raises_shows_no_signed_url() -> None:
     async with serving(echo) as url, aiohttp.ClientSession(trace_configs=[trace]) as session:
         error = await SessionManager(session=session).post(url, QUERY, b"", **LIMITS)
     assert isinstance(error, TransportError)
-    assert "trace hook" in str(error)
+    assert "raised KeyError" in str(error)
     assert hides_the_url(error)
 
 
@@ -192,7 +192,7 @@ async def test_time_out_and_reset_may_have_been_applied() -> None:
         request.transport.abort()
         return web.Response()
 
-    for handler, says in ((stall, "no answer in time"), (reset, "the connection failed")):
+    for handler, says in ((stall, "no response in time"), (reset, "the connection failed")):
         async with serving(handler) as url, SessionManager() as sessions:
             error = await sessions.post(url, QUERY, b"", timeout=0.1, max_bytes=MAX_BYTES)
         assert isinstance(error, TransportError)

@@ -57,7 +57,7 @@ def test_a_timed_out_task_counts_as_not_cancelled() -> None:
 def test_anothers_cancellation_goes_through_even_at_the_same_moment() -> None:
     async def main() -> None:
         loop = asyncio.get_running_loop()
-        group = TimeoutGroup(1.0, loop)
+        group = TimeoutGroup(1.0, loop, on_idle=lambda: None)
         for delay in (0.5, 1.0):
             task = asyncio.create_task(call(group, 5))
             await asyncio.sleep(0)
@@ -83,5 +83,5 @@ def test_closing_lets_go_of_the_timer() -> None:
 def test_a_group_needs_a_task() -> None:
     loop = virtual_clock.VirtualLoop()
     with pytest.raises(RuntimeError, match="task"):
-        TimeoutGroup(1.0, loop).start()
+        TimeoutGroup(1.0, loop, on_idle=lambda: None).start()
     loop.close()

@@ -26,7 +26,7 @@ class Region(StrEnum):
 RegionName: TypeAlias = Literal["auto", "sha", "hkg", "fra", "lax", "bom", "sgp"]
 
 
-def resolve(region: Region | RegionName | None, base_url: str | None) -> URL:
+def resolve(region: str | None, base_url: str | None) -> URL:
     """Return the URL to post to. Raises ``ConfigError`` for an unknown region or a base URL that isn't safe."""
     if base_url is not None:
         if region is not None:

@@ -49,7 +49,7 @@ class ZimError(Exception):
     def __str__(self) -> str:
         text = super().__str__()
         if self.maybe_applied:
-            text += f". The server may have acted{_ADVICE_ON_REPEATING[self.idempotent]}"
+            text = f"{text.rstrip('.')}. The server may have acted{_ADVICE_ON_REPEATING[self.idempotent]}"
         if self.action is None:
             return text
         after = f" after {self.attempts} attempts" if self.attempts > 1 else ""

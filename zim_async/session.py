@@ -239,5 +239,5 @@ def _to_transport_error(error: Exception) -> TransportError:
     if isinstance(error, TimeoutError):
         return TransportError(f"no response in time ({name})")
     if not isinstance(error, aiohttp.ClientError | OSError | ValueError):
-        return TransportError(f"a trace hook of the lent session raised {name}")
+        return TransportError(f"a trace hook or resolver of the lent session raised {name}")
     return TransportError(f"the connection failed ({name})")
