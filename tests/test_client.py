@@ -469,7 +469,7 @@ async def test_own_actions_are_checked_before_anything_is_sent(box: Sandbox, zim
 
 
 class NeverResponding(SessionManager):
-    async def post(self, *_: object, **__: object) -> NoReturn:
+    async def request(self, *_: object, **__: object) -> NoReturn:
         await asyncio.Event().wait()
         raise AssertionError
 

@@ -232,8 +232,8 @@ class Caller:
         sent_at = time.monotonic() if observed else 0.0
         query = signed_query(self._credentials, action.name, os.urandom(8).hex(), timestamp)
         try:
-            raw = await self._sessions.post(
-                self._url, query, action.body(), timeout=self._timeout, max_bytes=action.max_response_bytes
+            raw = await self._sessions.request(
+                "POST", self._url, query, action.body(), timeout=self._timeout, max_bytes=action.max_response_bytes
             )
         except BaseException as error:
             permit.release()
