@@ -488,7 +488,7 @@ async def test_secret_and_signature_are_nowhere(
         with pytest.raises(ZimError) as caught:
             await delete(zim, retry=RetryPolicy(2, first_backoff=0), deadline=0.15 if box.delay else None)
         errors.append(caught.value)
-        box._faults.clear()
+        box.clear_faults()
     texts = [caplog.text, repr(zim), repr(zim.limiter)]
     for error in errors:
         texts += [str(error), repr(error), repr(error.args), repr(vars(error))]

@@ -11,7 +11,7 @@ from zim_async import ClosedError, ConfigError, QueueTimeoutError, RateLimiter, 
 from zim_async.limits._local import PAUSE
 from zim_async.limits._queue import INTERACTIVE_IN_A_ROW, Priority
 from zim_async.limits.limiter import ActionLimiter, shared_limiter
-from zim_async.sandbox._counting import COUNTERS, Counting
+from zim_async.sandbox import COUNTERS, Counting
 
 
 def most_in_any_second(times: list[float]) -> int:
