@@ -4,7 +4,14 @@ from typing import TYPE_CHECKING, Any
 
 from ._endpoints import Region
 from ._protocol import Response
-from .actions import ClearPeerMessage, ConvType, DeleteConv
+from .actions import (
+    ClearMemberGroupMessage,
+    ClearPeerMessage,
+    Conversation,
+    ConvType,
+    DeleteConv,
+    QueryConversationList,
+)
 from .client import ZimClient
 from .errors import (
     ApiError,
@@ -36,11 +43,13 @@ __version__ = "0.1.0"
 __all__ = [
     "ApiError",
     "AuthenticationError",
+    "ClearMemberGroupMessage",
     "ClearPeerMessage",
     "ClockSkewError",
     "ClosedError",
     "ConfigError",
     "ConvType",
+    "Conversation",
     "DeleteConv",
     "InvalidArgumentError",
     "InvalidParameterError",
@@ -49,6 +58,7 @@ __all__ = [
     "NotPermittedError",
     "Progress",
     "ProtocolError",
+    "QueryConversationList",
     "QueueTimeoutError",
     "RateLimitedError",
     "RateLimiter",
