@@ -39,12 +39,21 @@ class Verdict(Enum):
 
 
 class Rule(NamedTuple):
-    """One row of the table; an empty ``advice`` leaves the word to the error class."""
+    """One row of the table.
+
+    Args:
+        error: The class of error that the code raises.
+        verdict: What a client does about it.
+        meaning: What the code means, in a few words.
+        advice: What its user does about it. Empty leaves the word to the error class.
+        maybe_applied: Whether the server may have acted all the same.
+    """
 
     error: type[ApiError]
     verdict: Verdict
     meaning: str
     advice: str = ""
+    maybe_applied: bool = False
 
     @property
     def what_to_do(self) -> str:
@@ -72,7 +81,7 @@ RULES: Final[Mapping[int, Rule]] = MappingProxyType(
         3: Rule(AuthenticationError, STOP, "authentication failed"),
         7: Rule(RateLimitedError, SLOW_DOWN, "more requests a second than allowed"),
         51102: Rule(NotFoundError, FAIL, _ABSENT_USER, _WHICH_USER),
-        105001: Rule(ServerBusyError, RETRY, "database request failed"),
+        105001: Rule(ServerBusyError, RETRY, "database request failed", maybe_applied=True),
         100000000: Rule(ApiError, STOP, "wrong host", _WRONG_HOST),
         100000001: Rule(AuthenticationError, STOP, "AppId malformed", _WRONG_APP),
         100000002: Rule(ApiError, STOP, "Timestamp missing", _DEFECT),
@@ -91,9 +100,9 @@ RULES: Final[Mapping[int, Rule]] = MappingProxyType(
         100000015: Rule(ServerBusyError, RETRY, "gateway internal error"),
         100000016: Rule(NotPermittedError, STOP, "app not set up for production"),
         100000017: Rule(NotPermittedError, STOP, "service not enabled"),
-        660000001: Rule(ServerBusyError, RETRY, "business error in the server"),
+        660000001: Rule(ServerBusyError, RETRY, "business error in the server", maybe_applied=True),
         660000002: Rule(InvalidParameterError, FAIL, "parameter error"),
-        660000003: Rule(ServerBusyError, RETRY, "server processing exception"),
+        660000003: Rule(ServerBusyError, RETRY, "server processing exception", maybe_applied=True),
         660000011: Rule(InvalidParameterError, FAIL, "too many users in one request", _MANY_USERS),
         660000012: Rule(InvalidParameterError, FAIL, "user ID longer than 32 bytes", _LONG_ID),
         660000028: Rule(NotPermittedError, STOP, "feature not in the plan"),
@@ -108,7 +117,7 @@ RULES: Final[Mapping[int, Rule]] = MappingProxyType(
         660600007: Rule(RateLimitedError, SLOW_DOWN, "over the frequency limit of this action"),
         660600009: Rule(NotFoundError, FAIL, "data of the group not found"),
         660600010: Rule(RateLimitedError, SLOW_DOWN, "over the frequency limit of this action"),
-        660600015: Rule(ServerBusyError, RETRY, "database operation failed"),
+        660600015: Rule(ServerBusyError, RETRY, "database operation failed", maybe_applied=True),
         660600024: Rule(NotFoundError, FAIL, "user not in the group"),
         660600032: Rule(NotPermittedError, FAIL, "the user lacks the right"),
         660700001: Rule(RateLimitedError, SLOW_DOWN, "over the frequency limit of this action"),
@@ -116,38 +125,24 @@ RULES: Final[Mapping[int, Rule]] = MappingProxyType(
         660700015: Rule(NotFoundError, FAIL, "user unknown or not registered"),
         660800001: Rule(NotFoundError, FAIL, "user unknown or not registered"),
         660800002: Rule(NotFoundError, FAIL, "conversation unknown, or not among the user's latest 1,000"),
-        660800053: Rule(ServerBusyError, RETRY, "the conversation list could not be queried"),
+        660800053: Rule(ServerBusyError, RETRY, "the conversation list could not be queried", maybe_applied=True),
     }
 )
 
 UNDOCUMENTED: Final = Rule(ApiError, FAIL, "undocumented for this action")
-_BEFORE_ACTING: Final = frozenset({1, 100000012, 100000015})  # of those to retry: busy, and the gateway's own
 
 
 def verdict_of(error: ZimError) -> Verdict:
-    """Return what to do about an error of an action that may be repeated."""
+    """Return what to do about an error, provided that the action may be repeated or surely wasn't done."""
     if isinstance(error, ApiError):
-        return _rule_of(error).verdict
+        return RULES.get(error.code or SUCCESS, UNDOCUMENTED).verdict  # it carries the code it was made from
+    if isinstance(error, TransportError) and error.untrusted:
+        return STOP
     if isinstance(error, TransportError) and error.status == TOO_MANY_REQUESTS:
         return SLOW_DOWN
     return RETRY if isinstance(error, TransportError | ProtocolError) else FAIL
 
 
-def surely_not_done(error: ZimError) -> bool:
-    """Tell whether an error shows that the server did nothing, so that sending again can't do the call twice.
-
-    That is a request that was never sent, one refused for its rate or its clock, and one that the gateway or a busy
-    server turned away.
-    """
-    if isinstance(error, ApiError):
-        return error.code in _BEFORE_ACTING or _rule_of(error).verdict in (SLOW_DOWN, FIX_CLOCK)
-    return isinstance(error, TransportError) and not error.maybe_applied
-
-
 def code_of(error: type[ApiError]) -> int:
     """Return the first code of the table that raises a class of error."""
     return next(code for code, rule in RULES.items() if rule.error is error)
-
-
-def _rule_of(error: ApiError) -> Rule:
-    return RULES.get(error.code or SUCCESS, UNDOCUMENTED)  # an ApiError carries the code it was made from

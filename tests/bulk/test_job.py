@@ -27,12 +27,14 @@ from zim_async import (
     bulk,
     cleanup,
 )
+from zim_async._call import Caller
 from zim_async.actions import ACTIONS
 from zim_async.bulk import _job, _outage, plan
 from zim_async.bulk._journal import Journal
 from zim_async.bulk._progress import Progress
 from zim_async.bulk._records import State
 from zim_async.cli._rows import to_row, write_rows
+from zim_async.limits import Permit, Priority
 from zim_async.sandbox import Sandbox
 
 FAST = 5_000.0
@@ -285,16 +287,16 @@ async def test_an_action_that_always_fails_in_passing_is_tried_ever_more_seldom(
     zim: ZimClient, box: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(_job, "FIRST_PAUSE", 0.1)
-    send, tries = ZimClient.send_with_permit, 0
+    send, tries = Caller.attempt, 0
 
-    async def fail_one(self: ZimClient, action: Action) -> Any:
+    async def fail_one(self: Caller, action: Action, permit: Permit, priority: Priority) -> Any:
         nonlocal tries
         if action.from_user_id == "user-0":
             tries += 1
             box.fail_next(code=660000001)
-        return await send(self, action)
+        return await send(self, action, permit, priority)
 
-    monkeypatch.setattr(ZimClient, "send_with_permit", fail_one)
+    monkeypatch.setattr(Caller, "attempt", fail_one)
     stop = asyncio.Event()
     asyncio.get_running_loop().call_later(1.0, stop.set)
     report = await cleanup(zim, some(20)[::2], stop=stop)

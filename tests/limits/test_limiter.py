@@ -1,16 +1,21 @@
 import asyncio
+import gc
 import random
 from collections.abc import Callable
+from dataclasses import dataclass
 from statistics import mean
+from typing import Any
 
 import pytest
 
 from tests.support import virtual_clock
 from tests.support.shared_quota import share_quota
 from zim_async import ClosedError, ConfigError, QueueTimeoutError, RateLimiter, ZimError
+from zim_async.actions import Action
+from zim_async.limits import ActionLimiter, Priority
 from zim_async.limits._local import PAUSE
-from zim_async.limits._queue import INTERACTIVE_IN_A_ROW, Priority
-from zim_async.limits.limiter import ActionLimiter, shared_limiter
+from zim_async.limits._queue import INTERACTIVE_IN_A_ROW
+from zim_async.limits.limiter import shared_limiter
 from zim_async.sandbox import COUNTERS, Counting
 
 
@@ -23,13 +28,13 @@ async def call(
     limiter: ActionLimiter, trip: Callable[[], float], arrivals: list[float], priority: Priority = "interactive"
 ) -> None:
     """One call over a network: a trip there, an arrival, a trip back."""
-    await limiter.acquire(priority)
+    permit = await limiter.acquire(priority)
     try:
         await asyncio.sleep(trip())
         arrivals.append(asyncio.get_running_loop().time())
         await asyncio.sleep(trip())
     finally:
-        limiter.release()
+        permit.release()
 
 
 async def call_many(limiter: ActionLimiter, count: int, trip: Callable[[], float] = lambda: 0.0) -> list[float]:
@@ -66,9 +71,9 @@ def test_calls_go_first_come_first_served() -> None:
         limiter, order = ActionLimiter(5), []
 
         async def numbered(number: int) -> None:
-            await limiter.acquire()
+            permit = await limiter.acquire()
             order.append(number)
-            limiter.release()
+            permit.release()
 
         await asyncio.gather(*(numbered(number) for number in range(40)))
         return order
@@ -81,10 +86,9 @@ def test_a_slow_answer_holds_its_permit_until_a_second_after_it() -> None:
     async def main() -> float:
         limiter, loop = ActionLimiter(1), asyncio.get_running_loop()
         start = loop.time()
-        await limiter.acquire()
-        loop.call_later(30.0, limiter.release)
-        await limiter.acquire()
-        limiter.release()
+        permit = await limiter.acquire()
+        loop.call_later(30.0, permit.release)
+        (await limiter.acquire()).release()
         return loop.time() - start
 
     assert virtual_clock.run(main()) == pytest.approx(31.0)
@@ -94,10 +98,10 @@ def test_a_refusal_pauses_the_action_for_all_its_callers() -> None:
     async def main() -> float:
         limiter, loop = ActionLimiter(20), asyncio.get_running_loop()
         start = loop.time()
-        await limiter.acquire()
-        limiter.release(refused=True)
-        await limiter.acquire()
-        limiter.release()
+        permit = await limiter.acquire()
+        permit.release(throttled=True)
+        permit = await limiter.acquire()
+        permit.release()
         return loop.time() - start
 
     assert virtual_clock.run(main()) == pytest.approx(PAUSE)
@@ -134,10 +138,10 @@ def test_a_waiter_cancelled_as_its_turn_comes_gives_the_permit_back() -> None:
         await asyncio.sleep(0)
         assert (limiter.waiting, limiter.in_flight) == (1, 1)  # the first is let through, but not yet resumed
         first.cancel()
-        await asyncio.wait_for(second, 0.5)
+        permit = await asyncio.wait_for(second, 0.5)
         assert first.cancelled()
         assert limiter.in_flight == 1
-        limiter.release()
+        permit.release()
 
     virtual_clock.run(main())
 
@@ -150,9 +154,9 @@ def test_a_waiter_cancelled_before_its_turn_gets_no_permit() -> None:
         await asyncio.sleep(0.5)
         waiters[0].cancel()
         waiters[1].cancel()
-        await waiters[2]
+        permit = await waiters[2]
         assert limiter.in_flight == 1
-        limiter.release()
+        permit.release()
 
     virtual_clock.run(main())
 
@@ -203,9 +207,9 @@ def test_interactive_calls_go_ahead_but_never_starve_bulk_ones() -> None:
         order: list[str] = []
 
         async def named(priority: Priority) -> None:
-            await limiter.acquire(priority)
+            permit = await limiter.acquire(priority)
             order.append(priority)
-            limiter.release()
+            permit.release()
 
         await asyncio.gather(*(named("bulk") for _ in range(10)), *(named("interactive") for _ in range(30)))
         return order
@@ -227,9 +231,9 @@ def test_an_interactive_call_waits_no_longer_for_ten_thousand_bulk_ones() -> Non
         for _ in range(200):
             await asyncio.sleep(dice.random())
             start = loop.time()
-            await limiter.acquire()
+            permit = await limiter.acquire()
             waits.append(loop.time() - start)
-            limiter.release()
+            permit.release()
         for task in bulk:
             task.cancel()
         await asyncio.gather(*bulk, return_exceptions=True)
@@ -244,9 +248,9 @@ def test_calls_that_come_again_go_first_in_their_order() -> None:
         await call_many(limiter, 1)
 
         async def numbered(number: int, again: bool) -> None:
-            await limiter.acquire(again=again)
+            permit = await limiter.acquire(again=again)
             order.append(number)
-            limiter.release()
+            permit.release()
 
         await asyncio.gather(*(numbered(number, number >= 3) for number in range(5)))
         return order
@@ -262,10 +266,10 @@ def test_the_estimated_wait_is_near_the_truth(trip: float) -> None:
 
         async def watched() -> None:
             estimate, start = limiter.estimated_wait("bulk"), loop.time()
-            await limiter.acquire("bulk")
+            permit = await limiter.acquire("bulk")
             pairs.append((estimate, loop.time() - start))
             await asyncio.sleep(2 * trip)
-            limiter.release()
+            permit.release()
 
         await call_many(limiter, 40, lambda: trip)
         await asyncio.gather(*(watched() for _ in range(500)))
@@ -285,8 +289,8 @@ def test_a_wait_likely_to_be_too_long_is_refused_at_once_with_its_estimate() -> 
             await limiter.acquire(max_wait=5)
         assert loop.time() == start
         assert caught.value.estimated_wait == pytest.approx(11, rel=0.2)
-        await limiter.acquire(max_wait=13)
-        limiter.release()
+        permit = await limiter.acquire(max_wait=13)
+        permit.release()
         await asyncio.gather(*waiting)
 
     virtual_clock.run(main())
@@ -296,8 +300,8 @@ def test_the_live_state_can_be_read() -> None:
     async def main() -> None:
         limiter, loop = ActionLimiter(2), asyncio.get_running_loop()
         assert limiter.last_refusal is None
-        await limiter.acquire()
-        limiter.release(refused=True)
+        permit = await limiter.acquire()
+        permit.release(throttled=True)
         assert limiter.last_refusal == pytest.approx(loop.time())
         assert 1 < limiter.permits < 2
         assert repr(limiter) == "<ActionLimiter qps=2 permits=1.8 in_flight=0 waiting=0>"
@@ -305,26 +309,26 @@ def test_the_live_state_can_be_read() -> None:
     virtual_clock.run(main())
 
 
-def test_an_owner_can_give_its_turns_up() -> None:
+def test_an_owner_can_abandon_its_waiting_calls() -> None:
     async def main() -> list[object]:
         limiters, mine, yours = RateLimiter(1), object(), object()
         limiter = limiters.of("DeleteConv")
         await call_many(limiter, 1)
 
         async def one(owner: object) -> None:
-            await limiter.acquire(owner=owner)
-            limiter.release()
+            permit = await limiter.acquire(owner=owner)
+            permit.release()
 
         calls = [asyncio.create_task(one(owner)) for owner in (mine, yours, mine)]
         await asyncio.sleep(0)
-        await limiters.give_up(mine, "closed")
+        await limiters.abandon(mine, "closed")
         return await asyncio.gather(*calls, return_exceptions=True)
 
     results = virtual_clock.run(main())
     assert [str(result) for result in results] == ["closed", "None", "closed"]
 
 
-def test_giving_up_many_leaves_the_loop_free() -> None:
+def test_abandoning_many_leaves_the_loop_free() -> None:
     async def main() -> None:
         limiters, owner = RateLimiter(1), object()
         limiter = limiters.of("DeleteConv")
@@ -332,11 +336,11 @@ def test_giving_up_many_leaves_the_loop_free() -> None:
         waiting = [asyncio.create_task(limiter.acquire(owner=owner)) for _ in range(2_000)]
         other = asyncio.create_task(call_many(limiter, 1))
         await asyncio.sleep(0)
-        giving_up = asyncio.create_task(limiters.give_up(owner, "closed"))
+        abandoning = asyncio.create_task(limiters.abandon(owner, "closed"))
         await asyncio.sleep(0)
         await asyncio.sleep(0)
         assert 0 < sum(task.done() for task in waiting) < 1_000
-        await giving_up
+        await abandoning
         results = await asyncio.gather(*waiting, return_exceptions=True)
         assert all(isinstance(result, ClosedError) for result in results)
         await other
@@ -344,21 +348,20 @@ def test_giving_up_many_leaves_the_loop_free() -> None:
     virtual_clock.run(main())
 
 
-def test_a_call_never_sent_gives_back_its_token_too() -> None:
+def test_a_cancelled_permit_returns_its_token_too() -> None:
     async def main() -> None:
         limiter, loop = ActionLimiter(0.2), asyncio.get_running_loop()
         for _ in range(10):
-            await limiter.acquire()
-            limiter.give_back()
-        await asyncio.wait_for(limiter.acquire(), 0.1)
+            (await limiter.acquire()).cancel()
+        permit = await asyncio.wait_for(limiter.acquire(), 0.1)
         start = loop.time()
         leaving = asyncio.create_task(limiter.acquire())
-        limiter.release()
+        permit.release()
         await asyncio.sleep(2)
         leaving.cancel()
-        await limiter.acquire()
+        permit = await limiter.acquire()
         assert loop.time() - start == pytest.approx(5.0, abs=0.01)
-        limiter.release()
+        permit.release()
 
     virtual_clock.run(main())
 
@@ -367,8 +370,8 @@ def test_permits_that_grow_back_are_used_while_a_slow_call_is_under_way() -> Non
     async def main() -> float:
         limiter, loop = ActionLimiter(3), asyncio.get_running_loop()
         for _ in range(40):
-            await limiter.acquire()
-            limiter.release(refused=True)
+            permit = await limiter.acquire()
+            permit.release(throttled=True)
         await limiter.acquire()
         start = loop.time()
         await limiter.acquire()
@@ -454,10 +457,87 @@ def test_rates_by_action() -> None:
     assert limiter.qps == {"ClearPeerMessage": 9, "DeleteConv": 50}
     limiter.qps = 7
     assert limiter.qps == {"ClearPeerMessage": 7, "DeleteConv": 7}
+    assert limiter.of("DeleteConv").qps == limiter.of("QueryUserInfos").qps == 7
     assert "DeleteConv=<ActionLimiter qps=7 permits=7.0 in_flight=0 waiting=0>" in repr(limiter)
 
 
-@pytest.mark.parametrize("qps", [0, -1, float("inf"), float("nan"), True, "20", None, {"DeleteConv": 0}, {"Delete": 1}])
+@pytest.mark.parametrize("qps", [0, -1, float("inf"), float("nan"), True, "20", {"DeleteConv": 0}, [20]])
 def test_bad_rates_are_refused(qps: float) -> None:
     with pytest.raises(ConfigError, match="qps"):
         RateLimiter(qps)
+
+
+@dataclass(frozen=True)
+class Slow(Action):
+    name = "QuerySlowThings"
+    qps = 1.5
+    idempotent = True
+
+
+def test_any_action_has_a_limiter_at_the_rate_its_class_states() -> None:
+    limiter = RateLimiter()
+    assert limiter.of("SendPeerMessage") is limiter.of("SendPeerMessage")
+    assert limiter.of("SendPeerMessage").qps == 20
+    assert limiter.of(Slow) is limiter.of("QuerySlowThings")
+    assert limiter.of(Slow).qps == 1.5
+    limiter.qps = {Slow: 3, "SendGroupMessage": 10}
+    assert (limiter.of(Slow).qps, limiter.of("SendGroupMessage").qps) == (3, 10)
+
+
+def test_one_number_sets_the_rate_of_limiters_made_later_too() -> None:
+    limiter = RateLimiter({Slow: 3})
+    limiter.qps = 5
+    assert limiter.of(Slow).qps == limiter.of("SendPeerMessage").qps == 5
+    limiter.qps = {"DeleteConv": 9}
+    assert (limiter.of("DeleteConv").qps, limiter.of("QueryUserInfos").qps) == (9, 5)
+
+
+SLIPS = [
+    "Delete",
+    "deleteconv",
+    "DeletConv",
+    "DeleteConvs",
+    "DeleteConversation",
+    "CLEARPEERMESSAGE",
+    "ClearPerrMessage",
+]
+MALFORMED: list[object] = ["", "Delete Conv", "Delete-Conv", "Lösche", 7, None, int, Action]
+
+
+@pytest.mark.parametrize("name", [*SLIPS, *MALFORMED])
+def test_a_slip_in_a_name_is_refused_with_the_known_names(name: Any) -> None:
+    with pytest.raises(ConfigError, match=r"ClearPeerMessage.*DeleteConv"):
+        RateLimiter().of(name)
+    with pytest.raises(ConfigError, match=r"ClearPeerMessage.*DeleteConv"):
+        RateLimiter({name: 5})
+
+
+@pytest.mark.parametrize("name", ["SendPeerMessage", "QueryPeerMessage", "ClearGroupMessage", "DeleteFriends", "Ping2"])
+def test_other_actions_are_no_slips(name: str) -> None:
+    assert RateLimiter({name: 5}).of(name).qps == 5
+
+
+def test_a_program_may_define_what_would_be_a_slip() -> None:
+    class DeleteConvs(Action):
+        name = "DeleteConvs"
+
+    assert RateLimiter().of(DeleteConvs) is not RateLimiter().of("DeleteConvs")
+    del DeleteConvs
+    gc.collect()
+
+
+def test_of_two_ends_of_a_permit_the_first_counts() -> None:
+    async def main() -> None:
+        limiter = ActionLimiter(2)
+        permit, other = await limiter.acquire(), await limiter.acquire()
+        permit.cancel()
+        permit.cancel()
+        permit.release()
+        assert limiter.in_flight == 1
+        other.release()
+        other.cancel()
+        assert limiter.in_flight == 0
+        await limiter.acquire()
+        assert limiter.estimated_wait() > 0.9
+
+    virtual_clock.run(main())

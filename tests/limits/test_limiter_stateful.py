@@ -10,9 +10,8 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from tests.support.virtual_clock import VirtualLoop
 from zim_async import ClosedError
+from zim_async.limits import Permit, Priority, RateLimiter
 from zim_async.limits._local import DITHER
-from zim_async.limits._queue import Priority
-from zim_async.limits.limiter import RateLimiter
 
 PRIORITIES: list[Priority] = ["interactive", "bulk"]
 
@@ -24,7 +23,7 @@ class Limiting(RuleBasedStateMachine):
         self.limiters = RateLimiter(3)
         self.limiter = self.limiters.of("DeleteConv")
         self.waiting: list[asyncio.Task[None]] = []
-        self.sent: list[float] = []  # when each call in flight was sent
+        self.sent: list[tuple[float, Permit]] = []  # when each call in flight was sent
         self.arrivals: list[float] = []
         self.limits = [(self.loop.time(), 3)]  # the largest rate there was, from each moment on
         random.seed(0)
@@ -41,8 +40,8 @@ class Limiting(RuleBasedStateMachine):
 
     async def call(self, priority: Priority, owner: object = None) -> None:
         with contextlib.suppress(ClosedError):
-            await self.limiter.acquire(priority, owner=owner)
-            self.sent.append(self.loop.time())
+            permit = await self.limiter.acquire(priority, owner=owner)
+            self.sent.append((self.loop.time(), permit))
 
     @rule(priority=st.sampled_from(PRIORITIES), count=st.integers(1, 8), owner=st.sampled_from("ab"))
     def acquire(self, priority: Priority, count: int, owner: str) -> None:
@@ -58,8 +57,8 @@ class Limiting(RuleBasedStateMachine):
         self.turn()
 
     @rule(owner=st.sampled_from("ab"))
-    def give_up(self, owner: str) -> None:
-        self.loop.run_until_complete(self.limiters.give_up(owner, "closed"))
+    def abandon(self, owner: str) -> None:
+        self.loop.run_until_complete(self.limiters.abandon(owner, "closed"))
         self.turn()
 
     @precondition(lambda self: self.waiting)
@@ -74,16 +73,15 @@ class Limiting(RuleBasedStateMachine):
     def answer(self, choose: random.Random, refused: bool) -> None:
         # Every draw comes before any change: hypothesis may break off at a draw.
         index, way = choose.randrange(len(self.sent)), choose.choice([0.0, 1.0, choose.random()])
-        sent_at = self.sent.pop(index)
+        sent_at, permit = self.sent.pop(index)
         self.arrivals.append(sent_at + way * (self.loop.time() - sent_at))
-        self.limiter.release(refused=refused)
+        permit.release(throttled=refused)
         self.turn()
 
     @precondition(lambda self: self.sent)
     @rule()
     def never_send(self) -> None:
-        self.sent.pop()
-        self.limiter.give_back()
+        self.sent.pop()[1].cancel()
         self.turn()
 
     @rule(qps=st.integers(1, 6))
@@ -126,8 +124,7 @@ class Limiting(RuleBasedStateMachine):
     def let_everyone_through(self) -> None:
         for _ in range(10_000):
             while self.sent:
-                self.sent.pop()
-                self.limiter.release()
+                self.sent.pop()[1].release()
             if not self.waiting:
                 return
             self.turn(0.1)

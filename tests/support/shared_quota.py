@@ -8,7 +8,7 @@ import random
 from dataclasses import dataclass
 
 from zim_async._round_trip import RoundTrips
-from zim_async.limits.limiter import ActionLimiter
+from zim_async.limits import ActionLimiter, Permit
 from zim_async.sandbox import COUNTERS, Counting
 
 QPS = 20
@@ -36,7 +36,7 @@ async def share_quota(counting: Counting, clients: int, trip: float, jitter: flo
         limiter, round_trips = ActionLimiter(QPS), RoundTrips()
         calls: set[asyncio.Task[None]] = set()
 
-        async def call() -> None:
+        async def call(permit: Permit) -> None:
             sent_at = loop.time()
             await asyncio.sleep(trip + random.expovariate(1 / jitter))
             ok = server.accepts(loop.time())
@@ -44,12 +44,11 @@ async def share_quota(counting: Counting, clients: int, trip: float, jitter: flo
                 (accepted if ok else refused)[number] += 1
             await asyncio.sleep(trip + random.expovariate(1 / jitter))
             round_trips.add(loop.time() - sent_at)
-            limiter.release(floor=round_trips.floor, refused=not ok)
+            permit.release(min_round_trip=round_trips.minimum, throttled=not ok)
 
         await asyncio.sleep(random.uniform(0, 3))
         while loop.time() < begins + COUNTED:
-            await limiter.acquire()
-            task = asyncio.create_task(call())
+            task = asyncio.create_task(call(await limiter.acquire()))
             calls.add(task)
             task.add_done_callback(calls.discard)
         await asyncio.gather(*calls)

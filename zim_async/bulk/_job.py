@@ -32,7 +32,7 @@ from ..errors import (
     TransportError,
     ZimError,
 )
-from ..limits.limiter import ActionLimiter
+from ..limits import ActionLimiter, Permit
 from ._journal_writer import AsyncJournal
 from ._outage import FIRST_PAUSE, LONGEST_PAUSE, Outage
 from ._progress import Progress
@@ -193,12 +193,8 @@ class _Job:
                 while claimed := await self._claim(name, last_id, int(limiter.qps * CLAIM_SECONDS)):
                     rows.extend(claimed)
                     count, last_id = count + len(claimed), claimed[-1].id
-                    while rows and await self._turn_comes(limiter, in_flight):
-                        if not rows:  # a call that ended went on with the last one
-                            in_flight.release()
-                            limiter.give_back()
-                            break
-                        call = calls.create_task(self._send(rows.popleft(), rows, limiter, in_flight))
+                    while rows and (permit := await self._next_permit(limiter, in_flight)) is not None:
+                        call = calls.create_task(self._send(rows.popleft(), permit, in_flight))
                         if self._outage.reason is not None:  # a probe: nothing follows before its answer
                             await asyncio.wait([call])
         finally:
@@ -221,52 +217,33 @@ class _Job:
                 self._journal.note(Outcome(row, row.was))
             raise
 
-    async def _turn_comes(self, limiter: ActionLimiter, in_flight: asyncio.Semaphore) -> bool:
-        """Wait for room, the end of a pause, and a permit, which is then held; tell whether the job ends before."""
+    async def _next_permit(self, limiter: ActionLimiter, in_flight: asyncio.Semaphore) -> Permit | None:
+        """Wait for room, the end of a pause, and a permit; return None if the job ends before."""
         await in_flight.acquire()
         if self._outage.reason is not None:
             async with self._probing:  # one action's probe at a time
                 await self._pause(self._outage.next_pause())
         if self._ending.is_set():
-            return False
+            return None
         try:
-            await limiter.acquire("bulk", owner=self)
+            permit = await limiter.acquire("bulk", owner=self)
         except ClosedError as error:
             self._end(error)
-            return False
+            return None
         if self._ending.is_set():
-            limiter.give_back()
-            return False
-        return True
+            permit.cancel()
+            return None
+        return permit
 
-    async def _send(
-        self, row: Row | None, rows: deque[Row], limiter: ActionLimiter, in_flight: asyncio.Semaphore
-    ) -> None:
-        """Send a row by the permit that is held, and go on with others as long as there are permits at once.
-
-        Tasks that come and go in bursts keep the garbage collector busy: one for each row would take a fifth of
-        the time of a run without a limit.
-        """
+    async def _send(self, row: Row, permit: Permit, in_flight: asyncio.Semaphore) -> None:
         try:
-            while row is not None:
-                self._journal.note(await self._outcome(row))
-                row = self._next_at_once(rows, limiter)
+            self._journal.note(await self._outcome(row, permit))
         finally:
             in_flight.release()
 
-    def _next_at_once(self, rows: deque[Row], limiter: ActionLimiter) -> Row | None:
-        if not rows or self._ending.is_set() or self._outage.reason is not None:
-            return None
-        turn = limiter.join("bulk", owner=self)
-        if turn is None:
-            return rows.popleft()
-        turn.cancel()
-        limiter.leave(turn)
-        return None
-
-    async def _outcome(self, row: Row) -> Outcome:
+    async def _outcome(self, row: Row, permit: Permit) -> Outcome:
         try:
-            await self._client.send_with_permit(row.action)
+            await self._client._caller.attempt(row.action, permit, "bulk")
         except ZimError as error:
             return self._judge(row, error)
         self._outage.recover()
@@ -322,7 +299,7 @@ class _Job:
 
     async def _give_up_turns(self) -> None:
         await self._ending.wait()
-        await self._client.limiter.give_up(self, "the job ends; this call was not sent")
+        await self._client.limiter.abandon(self, "the job ends; this call was not sent")
 
     def _report(self) -> None:
         if self._on_progress is None:

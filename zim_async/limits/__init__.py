@@ -1,6 +1,7 @@
 """The rate promise: never more than ``qps`` arrivals of an action in any second, as the server sees them."""
 
-from ._queue import Priority
+from ._local import LocalWindow
 from .limiter import ActionLimiter, Rate, RateLimiter
+from .window import Permit, Priority, Window
 
-__all__ = ["ActionLimiter", "Priority", "Rate", "RateLimiter"]
+__all__ = ["ActionLimiter", "LocalWindow", "Permit", "Priority", "Rate", "RateLimiter", "Window"]

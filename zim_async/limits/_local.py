@@ -30,7 +30,7 @@ MANY: Final = 100  # permits, among which there are gaps enough without
 CYCLES_AVERAGED: Final = 3
 
 
-class Window:
+class LocalWindow:
     """Permits, ``qps`` of them, each in use until one period after its call's answer, less the round trip's floor.
 
     Below one call a second there is one permit, and the period is longer instead; above, a fraction is

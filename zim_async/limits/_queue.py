@@ -6,15 +6,15 @@ import asyncio
 from collections import deque
 from collections.abc import Iterator
 from itertools import chain
-from typing import Final, Literal, TypeAlias, get_args
+from typing import Final
 
-Priority: TypeAlias = Literal["interactive", "bulk"]
-PRIORITIES: Final[tuple[str, ...]] = get_args(Priority)
+from .window import Permit, Priority
+
 # While both wait, every so many interactive calls let one bulk call by: none waits for ever.
 INTERACTIVE_IN_A_ROW: Final = 9
 
 
-class Turn(asyncio.Future[None]):
+class Turn(asyncio.Future[Permit]):
     """A place in the queue, to be awaited; ``owner`` is whoever may give it up for its waiter."""
 
     __slots__ = ("owner", "priority")

@@ -18,7 +18,7 @@ too large for the new route, and that one second may see up to twice the calls. 
 or the session is borrowed, there is no credit, and the bound is exact. A call given up without an answer is
 taken to have arrived by the time it was given up.
 
-A call joins the queue and takes a permit; sent, it releases it, and one never sent gives it back. A refusal
+A call waits for a permit; sent, it releases it, and one never sent cancels it. A refusal
 by the server says that other programs use the quota: the action pauses for all its callers, and works with fewer
 permits, which grow back while answers are clean (see ``window``). When the event loop has closed and a new one
 takes over, permits in flight count as answered just then.
@@ -29,17 +29,19 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import math
-from collections.abc import Mapping
-from typing import Final, TypeAlias
+from collections.abc import Callable, Mapping
+from typing import Any, Final, TypeAlias
 
-from ..actions import ACTIONS
+from ..actions import ACTIONS, Action, find_action_class, show_value
 from ..errors import ClosedError, ConfigError, QueueTimeoutError
-from ._local import Window
-from ._queue import Priority, Turn, Turns
+from ._local import LocalWindow
+from ._names import action_name
+from ._queue import Turn, Turns
+from .window import Permit, Priority
 
 DEFAULT_QPS: Final = 20.0
-GIVEN_UP_AT_A_TIME: Final = 250
-Rate: TypeAlias = float | Mapping[str, float]
+ABANDONED_AT_A_TIME: Final = 250
+Rate: TypeAlias = float | Mapping[str, float] | Mapping[Any, float]  # Any: names and classes; keys are invariant
 
 
 class Bucket:
@@ -80,12 +82,30 @@ class Bucket:
         self._in_hand -= 1
 
 
-class ActionLimiter:
-    """Lets the calls of one action through: ``await acquire()``, send, then ``release()`` on every path."""
+class _HeldPermit:
+    """A permit that a caller holds."""
 
-    def __init__(self, qps: float) -> None:
+    __slots__ = ("_limiter",)
+
+    def __init__(self, limiter: ActionLimiter) -> None:
+        self._limiter = limiter
+
+    def release(self, *, min_round_trip: float = 0.0, throttled: bool = False) -> None:
+        """Note that the request ended; see ``Permit``."""
+        self._limiter._release(self, min_round_trip, throttled)
+
+    def cancel(self) -> None:
+        """Return the permit of a request that was never sent."""
+        self._limiter._cancel(self)
+
+
+class ActionLimiter:
+    """Lets the calls of one action through: ``permit = await acquire()``, send, ``permit.release()`` on every path."""
+
+    def __init__(self, qps: float, *, window: Callable[[float], LocalWindow] = LocalWindow) -> None:
         self._qps = qps
-        self._window = Window(qps)
+        self._window = window(qps)
+        self._held: set[_HeldPermit] = set()
         self._bucket = Bucket(qps)
         self._turns = Turns()
         self._serving: asyncio.Task[None] | None = None
@@ -146,69 +166,85 @@ class ActionLimiter:
         *,
         owner: object = None,
         again: bool = False,
-    ) -> None:
-        """Wait for this call's turn as ``join`` says; each return is to be followed by one ``release``."""
-        turn = self.join(priority, max_wait, owner=owner, again=again)
-        if turn is not None:
-            try:
-                await turn
-            except (asyncio.CancelledError, ClosedError):
-                self.leave(turn)
-                raise
+    ) -> Permit:
+        """Wait for this call's turn, and return the permit to send it.
 
-    def turns_of(self, owner: object) -> list[Turn]:
-        """Return the turns that wait on the running loop for an owner."""
-        return self._turns.owned_by(owner) if self._loop is asyncio.get_running_loop() else []
+        Args:
+            priority: "interactive", or "bulk" for calls that let interactive ones go first.
+            max_wait: The seconds that the wait may be expected to take at most; None for any.
+            owner: Who may abandon the call while it waits: see ``RateLimiter.abandon``.
+            again: Whether the call has waited before; it then goes ahead of those which haven't.
 
-    def join(
-        self, priority: Priority, max_wait: float | None = None, *, owner: object = None, again: bool = False
-    ) -> Turn | None:
-        """Take a permit and return None if one is free, else a turn to await; if that raises, ``leave`` with it.
+        Returns:
+            A permit, of which exactly one of ``release`` and ``cancel`` is to be called.
 
-        These are the halves of ``acquire``, for callers who save memory by waiting in a frame of their own.
-        ``again`` is for a call that has waited before: it goes to the front. Raises ``QueueTimeoutError``
-        when the wait is likely to be longer than ``max_wait`` seconds.
+        Raises:
+            QueueTimeoutError: The wait is likely to be longer than ``max_wait``.
+            ClosedError: The owner abandoned the call, or the limiter is in use on another event loop.
         """
         loop = asyncio.get_running_loop()
         if self._loop is not loop:
             self._move_to(loop)
-        now = loop.time()
         # Nobody serves the queue: nobody waits.
-        if self._serving is None and self._window.opens_at(now) <= now and self._bucket.take_at_once():
-            self._window.take(now)
-            return None
-        if max_wait is not None and (wait := self.estimated_wait(priority)) > max_wait:
+        if self._serving is None:
+            now = loop.time()
+            if self._window.opens_at(now) <= now and self._bucket.take_at_once():
+                return self._take(now)
+        if max_wait is not None:
+            self._check_wait(priority, max_wait)
+        turn = Turn(priority, owner, loop)
+        self._turns.join(turn, again=again)
+        self._serve_queue()
+        try:
+            return await turn
+        except BaseException:
+            self._leave(turn)
+            raise
+
+    def _check_wait(self, priority: Priority, max_wait: float) -> None:
+        if (wait := self.estimated_wait(priority)) > max_wait:
             raise QueueTimeoutError(
                 f"the wait in the queue would be some {wait:.1f} s, more than max_wait={max_wait:g};"
                 " nothing was sent. Try again after that time",
                 estimated_wait=wait,
             )
-        turn = Turn(priority, owner, loop)
-        self._turns.join(turn, again=again)
-        self._serve_queue()
-        return turn
 
-    def leave(self, turn: Turn) -> None:
-        """Leave with a turn that was cancelled, or given up by its owner, while it was awaited."""
-        if turn.cancelled() or turn.exception() is not None:
+    def _leave(self, turn: Turn) -> None:
+        """Leave with a turn that was cancelled or abandoned, or with the permit that came in the same moment."""
+        if not turn.done() or turn.cancelled() or turn.exception() is not None:
+            turn.cancel()
             self._turns.leave(turn)
             if not self._turns:
                 self._stop_serving()
-        else:  # let through in the same moment, and never sent
-            self.give_back()
+        else:
+            turn.result().cancel()
 
-    def release(self, floor: float = 0.0, *, refused: bool = False) -> None:
-        """Note that a call ended, ``refused`` for its rate or not; ``floor`` is what its round trip took at least."""
-        if self._loop is not None:
-            self._window.end(self._loop.time(), floor, refused=refused)
-        if self._change is not None:
+    def _take(self, now: float) -> _HeldPermit:
+        self._window.take(now)
+        permit = _HeldPermit(self)
+        self._held.add(permit)
+        return permit
+
+    def _release(self, permit: _HeldPermit, min_round_trip: float, throttled: bool) -> None:
+        if permit in self._held:
+            self._held.discard(permit)
+            if self._loop is not None:
+                self._window.end(self._loop.time(), min_round_trip, refused=throttled)
             self._signal_change()
 
-    def give_back(self) -> None:
-        """Return permit and token of a call that was let through but never sent."""
-        self._window.give_back()
-        self._bucket.put_back()
-        self._signal_change()
+    def _cancel(self, permit: _HeldPermit) -> None:
+        if permit in self._held:
+            self._held.discard(permit)
+            self._window.give_back()
+            self._bucket.put_back()
+            self._signal_change()
+
+    def abandon(self, owner: object, reason: str, most: int) -> bool:
+        """Fail up to ``most`` waiting calls of an owner with ``ClosedError(reason)``; tell whether there are more."""
+        turns = self._turns.owned_by(owner) if self._loop is asyncio.get_running_loop() else []
+        for turn in turns[:most]:
+            turn.set_exception(ClosedError(reason))
+        return len(turns) > most
 
     async def _serve(self) -> None:
         """Let the heads of the queue through, one after another, until nobody waits."""
@@ -219,8 +255,7 @@ class ActionLimiter:
             # While that took its time, a refusal may have closed the window, or the last waiter been cancelled.
             turn = self._turns.next() if self._window.opens_at(loop.time()) <= loop.time() else None
             if turn is not None:
-                self._window.take(loop.time())
-                turn.set_result(None)
+                turn.set_result(self._take(loop.time()))
             else:
                 self._bucket.put_back()
                 await asyncio.sleep(0)
@@ -263,51 +298,91 @@ class ActionLimiter:
             self._window.carry_over(loop.time())
             self._bucket = Bucket(self._qps)
             self._turns = Turns()
+            self._held = set()
         self._loop, self._serving, self._change = loop, None, None
 
 
 class RateLimiter:
-    """The quota of one application: an ``ActionLimiter`` for each action.
+    """The quota of one application: an ``ActionLimiter`` for each action, made when it is first asked for.
 
-    ``qps`` is one number for every action, or a mapping by action name; unnamed ones have 20.
-    Raises ``ConfigError`` for a rate that isn't a finite number above 0.
+    Args:
+        qps: Calls a second: one number for every action, or a mapping by action name or ``Action`` class.
+            Actions that it doesn't name have the rate that their class states, or 20.
+        window: What the permits of an action come from.
+
+    Raises:
+        ConfigError: A rate isn't a finite number above 0, or a name isn't an action's.
+
+    Example:
+        limiter = RateLimiter({"DeleteConv": 50, "QueryUserInfos": 10})
+        async with ZimClient(app_id, secret, limiter=limiter) as zim:
+            ...
+            print(limiter.of("DeleteConv").estimated_wait())
     """
 
-    def __init__(self, qps: Rate = DEFAULT_QPS) -> None:
-        self._limiters = {name: ActionLimiter(DEFAULT_QPS) for name in ACTIONS}
-        self.qps = qps
+    def __init__(self, qps: Rate | None = None, *, window: Callable[[float], LocalWindow] = LocalWindow) -> None:
+        self._window = window
+        self._limiters: dict[str, ActionLimiter] = {}
+        self._rate_of_all: float | None = None
+        self._rates: dict[str, float] = {}
+        if qps is not None:
+            self.qps = qps
 
     def __repr__(self) -> str:
         return f"RateLimiter({', '.join(f'{name}={limiter!r}' for name, limiter in self._limiters.items())})"
 
-    def of(self, action: str) -> ActionLimiter:
-        """Return the limiter of an action by its name."""
-        return self._limiters[action]
+    def of(self, action: str | type[Action]) -> ActionLimiter:
+        """Return the limiter of an action.
 
-    async def give_up(self, owner: object, reason: str) -> None:
-        """Fail the waiting turns of an owner with a ``ClosedError``, some at a time so that the loop stays free."""
-        turns = [turn for limiter in self._limiters.values() for turn in limiter.turns_of(owner)]
-        for number, turn in enumerate(turns, 1):
-            if not turn.done():
-                turn.set_exception(ClosedError(reason))
-            if number % GIVEN_UP_AT_A_TIME == 0:
+        Args:
+            action: Its name in the vendor's spelling, or its class.
+
+        Raises:
+            ConfigError: The name isn't an action's, or looks like a slip in the name of a known one.
+        """
+        name = action if isinstance(action, str) else getattr(action, "name", None)
+        limiter = self._limiters.get(name)  # type: ignore[arg-type]  # whatever it is, it isn't in there
+        if limiter is None:
+            name = action_name(action)
+            limiter = self._limiters[name] = ActionLimiter(self._rate_of(name), window=self._window)
+        return limiter
+
+    async def abandon(self, owner: object, reason: str) -> None:
+        """Fail the waiting calls of an owner with ``ClosedError``, some at a time so that the loop stays free.
+
+        Args:
+            owner: What was given to ``acquire``.
+            reason: The error's text.
+        """
+        for limiter in list(self._limiters.values()):
+            while limiter.abandon(owner, reason, ABANDONED_AT_A_TIME):  # noqa: ASYNC110, others take their turn
                 await asyncio.sleep(0)
 
     @property
     def qps(self) -> Mapping[str, float]:
         """Calls a second by action; set it, while running too, to a number or to a mapping of those to change."""
-        return {name: limiter.qps for name, limiter in self._limiters.items()}
+        return {name: self._rate_of(name) for name in {**ACTIONS, **self._rates, **self._limiters}}
 
     @qps.setter
     def qps(self, qps: Rate) -> None:
-        rates = qps if isinstance(qps, Mapping) else dict.fromkeys(ACTIONS, qps)
-        for name, rate in rates.items():
-            if name not in ACTIONS:
-                raise ConfigError(f"qps names an unknown action, {name!r}; there are {', '.join(ACTIONS)}")
-            if isinstance(rate, bool) or not isinstance(rate, int | float) or not 0 < rate < math.inf:
-                raise ConfigError(f"qps must be a finite number of calls a second above 0, not {rate!r}")
-        for name, rate in rates.items():
-            self._limiters[name].qps = float(rate)
+        if isinstance(qps, Mapping):
+            self._rates |= {action_name(action): _checked_rate(rate) for action, rate in qps.items()}
+        else:
+            self._rate_of_all, self._rates = _checked_rate(qps), {}
+        for name, limiter in self._limiters.items():
+            limiter.qps = self._rate_of(name)
+
+    def _rate_of(self, name: str) -> float:
+        if (rate := self._rates.get(name, self._rate_of_all)) is not None:
+            return rate
+        kind = find_action_class(name)
+        return DEFAULT_QPS if kind is None else kind.qps
+
+
+def _checked_rate(rate: object) -> float:
+    if isinstance(rate, bool) or not isinstance(rate, int | float) or not 0 < rate < math.inf:
+        raise ConfigError(f"qps must be a finite number of calls a second above 0, not {show_value(rate)}")
+    return float(rate)
 
 
 _shared: Final[dict[tuple[str, int], RateLimiter]] = {}

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Final, Literal, Protocol, TypeAlias, get_args
+
+Priority: TypeAlias = Literal["interactive", "bulk"]
+PRIORITIES: Final[tuple[str, ...]] = get_args(Priority)
 
 
 class Permit(Protocol):

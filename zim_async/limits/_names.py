@@ -1,0 +1,41 @@
+"""Which names of actions a limiter takes: any well-formed one that isn't a slip in the name of a known one."""
+
+from __future__ import annotations
+
+import difflib
+from typing import Final
+
+from ..actions import ACTIONS, Action, find_action_class, is_action_name, show_value
+from ..errors import ConfigError
+
+# How alike a slip is, as difflib has it: "DeletConv" .95, "CleerPeerMessage" .94. Other actions of the vendor
+# stay well below: "QueryPeerMessage" is like "ClearPeerMessage" by .75.
+SLIP: Final = 0.88
+
+
+def action_name(action: object) -> str:
+    """Return the name of an action, given as a name or a class.
+
+    Raises:
+        ConfigError: It isn't well-formed, or looks like a slip in the name of one of the package's actions.
+    """
+    if isinstance(action, type) and issubclass(action, Action):
+        action = getattr(action, "name", None)
+    if not isinstance(action, str) or not is_action_name(action):
+        raise ConfigError(f"qps and limiters go by the names of actions; {show_value(action)} isn't one. {_known()}")
+    if find_action_class(action) is None and (meant := _name_meant_by(action)) is not None:
+        raise ConfigError(f"there is no action {action!r}; is {meant!r} meant? {_known()}")
+    return action
+
+
+def _name_meant_by(name: str) -> str | None:
+    lower = name.lower()
+    for known in ACTIONS:
+        if known.lower().startswith(lower) or lower.startswith(known.lower()):
+            return known
+    alike = difflib.get_close_matches(lower, [known.lower() for known in ACTIONS], n=1, cutoff=SLIP)
+    return next((known for known in ACTIONS if known.lower() in alike), None)
+
+
+def _known() -> str:
+    return f"This package knows {', '.join(ACTIONS)}; any other name goes in the vendor's spelling"
