@@ -1,5 +1,9 @@
+import contextlib
 import copy
+import json
 import pickle
+from datetime import UTC, datetime
+from typing import Any
 from urllib.parse import parse_qs
 
 import pytest
@@ -9,6 +13,7 @@ from hypothesis import strategies as st
 from zim_async import (
     ApiError,
     ConfigError,
+    Conversation,
     ConvType,
     DeleteConv,
     ProtocolError,
@@ -20,6 +25,7 @@ from zim_async._protocol import (
     Credentials,
     RawResponse,
     decode,
+    parse_conversations,
     parse_date,
     parse_retry_after,
     sign,
@@ -54,6 +60,11 @@ def test_query_holds_the_six_public_parameters() -> None:
     }
 
 
+def test_parameters_of_a_get_follow_those_that_sign_it() -> None:
+    signed = signed_query(VECTOR, "DeleteConv", NONCE, TIMESTAMP)
+    assert signed_query(VECTOR, "DeleteConv", NONCE, TIMESTAMP, "UserId%5B%5D=a") == f"{signed}&UserId%5B%5D=a"
+
+
 @pytest.mark.parametrize("app_id", [0, -1, 2**32, True, "12345", 1.0, None])
 def test_bad_app_ids_are_refused_without_showing_the_secret(app_id: object) -> None:
     with pytest.raises(ConfigError, match="app_id") as caught:
@@ -73,10 +84,92 @@ def test_credentials_never_show_the_secret() -> None:
 
 
 def test_success_is_a_response() -> None:
-    answer = RawResponse(200, b'{"Code":0,"Message":"success","RequestId":"r1","Extra":[1]}')
-    response = decode(DELETE, answer, 3)
-    assert response == Response(0, "success", "r1", "DeleteConv", 3)
+    response = decode(DELETE, RawResponse(200, b'{"Code":0,"Message":"success","RequestId":"r1"}'), 3)
+    assert response == Response(0, "success", "r1", "DeleteConv", 3, {})
     assert pickle.loads(pickle.dumps(response)) == response
+
+
+def test_what_else_a_response_holds_is_its_data() -> None:
+    body = b'{"Code":0,"MsgId":9007199254740993,"Huge":%d,"ErrorList":[{"UserId":"eve"}],"RequestId":"r1"}' % 10**40
+    response = decode(DELETE, RawResponse(200, body))
+    assert isinstance(response, Response)
+    assert response.data == {"MsgId": 2**53 + 1, "Huge": 10**40, "ErrorList": [{"UserId": "eve"}]}
+    assert json.loads(json.dumps(response.data)) == response.data
+    assert pickle.loads(pickle.dumps(response)) == response
+
+
+def test_a_response_is_made_in_one_line_for_mocks() -> None:
+    assert Response(action="DeleteConv") == Response(0, "success", "", "DeleteConv", 1, {})
+    assert Response(data={"TotalCount": 0}).data["TotalCount"] == 0
+
+
+def page(**data: Any) -> Response:
+    return Response(0, "success", "r1", "QueryConversationList", 1, data)
+
+
+def test_a_page_of_conversations_is_parsed() -> None:
+    rows = [
+        {"ConvId": "bob", "UpdateTime": 1615186943000},
+        {"ConvId": "carol", "ConvType": 0, "UpdateTime": 1615186943001},
+        {"ConvId": "g7", "ConvType": 2, "UpdateTime": 0, "More": "fields"},
+    ]
+    conversations, following = parse_conversations(page(TotalCount=9, Next=2**60, List=rows))
+    assert conversations == [
+        Conversation("bob", ConvType.PEER, datetime(2021, 3, 8, 7, 2, 23, tzinfo=UTC)),
+        Conversation("carol", ConvType.PEER, datetime(2021, 3, 8, 7, 2, 23, 1000, tzinfo=UTC)),
+        Conversation("g7", ConvType.GROUP, datetime(1970, 1, 1, tzinfo=UTC)),
+    ]
+    assert following == 2**60
+
+
+@pytest.mark.parametrize("data", [{}, {"List": []}, {"List": None, "Next": 0}, {"TotalCount": 0, "Next": None}])
+def test_an_empty_page_is_the_end(data: dict[str, Any]) -> None:
+    assert parse_conversations(page(**data)) == ([], 0)
+
+
+@pytest.mark.parametrize(
+    ("data", "says"),
+    [
+        ({"Next": -1}, "Next"),
+        ({"Next": False}, "Next"),
+        ({"Next": ""}, "Next"),
+        ({"List": False}, "List"),
+        ({"List": {}}, "List"),
+        ({"Next": True}, "Next"),
+        ({"Next": 1.0}, "Next"),
+        ({"Next": "7"}, "Next"),
+        ({"Next": 2**63}, "Next"),
+        ({"List": {"ConvId": "bob"}}, "List"),
+        ({"List": "bob"}, "List"),
+        ({"List": [None]}, "List"),
+        ({"List": ["bob"]}, "List"),
+        ({"List": [{"UpdateTime": 1}]}, "ConvId"),
+        ({"List": [{"ConvId": "", "UpdateTime": 1}]}, "ConvId"),
+        ({"List": [{"ConvId": 7, "UpdateTime": 1}]}, "ConvId"),
+        ({"List": [{"ConvId": "bob", "ConvType": 1, "UpdateTime": 1}]}, "ConvType"),
+        ({"List": [{"ConvId": "bob", "ConvType": False, "UpdateTime": 1}]}, "ConvType"),
+        ({"List": [{"ConvId": "bob", "ConvType": True, "UpdateTime": 1}]}, "ConvType"),
+        ({"List": [{"ConvId": "bob", "ConvType": 2.0, "UpdateTime": 1}]}, "ConvType"),
+        ({"List": [{"ConvId": "bob", "ConvType": "2", "UpdateTime": 1}]}, "ConvType"),
+        ({"List": [{"ConvId": "bob"}]}, "UpdateTime"),
+        ({"List": [{"ConvId": "bob", "UpdateTime": "1"}]}, "UpdateTime"),
+        ({"List": [{"ConvId": "bob", "UpdateTime": -1}]}, "UpdateTime"),
+        ({"List": [{"ConvId": "bob", "UpdateTime": 10**40}]}, "UpdateTime"),
+        ({"List": [{"ConvId": "bob", "UpdateTime": 253_402_300_800_000}]}, "UpdateTime"),
+    ],
+)
+def test_a_page_that_isnt_the_documented_one_is_refused(data: dict[str, Any], says: str) -> None:
+    with pytest.raises(ProtocolError, match=says) as caught:
+        parse_conversations(page(**data))
+    assert (caught.value.action, caught.value.request_id) == ("QueryConversationList", "r1")
+    assert "r1" in str(caught.value)
+
+
+@given(st.recursive(st.none() | st.integers() | st.text() | st.booleans(), lambda inner: st.lists(inner)))
+def test_parsing_a_page_raises_nothing_else(value: object) -> None:
+    for data in ({"List": value}, {"List": [value]}, {"List": [{"ConvId": "bob", "UpdateTime": value}]}):
+        with contextlib.suppress(ProtocolError):
+            parse_conversations(page(**data))
 
 
 @pytest.mark.parametrize(

@@ -11,19 +11,22 @@ import math
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import UTC
+from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from types import MappingProxyType
 from typing import Any, Final, NamedTuple, NoReturn, TypeAlias
 
 from ._codes import RULES, SUCCESS, TOO_MANY_REQUESTS, UNDOCUMENTED
-from .actions import MAX_REQUEST_BYTES, PACKAGE_ACTIONS, Action
+from .actions import MAX_PAGE_TOKEN, MAX_REQUEST_BYTES, PACKAGE_ACTIONS, Action, Conversation, ConvType
 from .errors import ApiError, ConfigError, InvalidArgumentError, ProtocolError, TransportError
 
 MAX_SHOWN_CHARACTERS: Final = 200
 # In a message, any such number may be a signature; a request ID may itself look like one.
 _SIGNATURE: Final = re.compile("(?:Signature=)?[0-9A-Fa-f]{32}")
 _QUERY: Final = re.compile("(Signature(?:=|%3[Dd]))[0-9A-Fa-f]{32}")
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+MAX_UNIX_MS: Final = 253_402_300_799_999  # the end of the year 9999, the last that a datetime can say
+_CONV_TYPES: Final = frozenset(ConvType)
 _parse_json: Final[Callable[[str], tuple[Any, int]]] = json.JSONDecoder().raw_decode
 
 
@@ -100,14 +103,30 @@ class RawResponse(NamedTuple):
     min_round_trip: float = 0.0
 
 
-class Response(NamedTuple):
-    """The server's answer to a call that was done; ``action`` is its name, ``attempts`` the requests it took."""
+_NO_DATA: Final[Mapping[str, Any]] = {}
 
-    code: int
-    message: str
-    request_id: str
-    action: str
-    attempts: int
+
+class Response(NamedTuple):
+    """The server's response to a call that was done.
+
+    Args:
+        code: The return code, 0.
+        message: The server's message.
+        request_id: The server's ID for the request. Its support asks for it.
+        action: The action's name.
+        attempts: The requests that it took.
+        data: Everything else that the response holds, as the vendor spells it. Integers of any size are exact.
+
+    Example:
+        zim.clear_peer_message.return_value = Response(action="ClearPeerMessage")  # a mock's, in a test of your own
+    """
+
+    code: int = SUCCESS
+    message: str = "success"
+    request_id: str = ""
+    action: str = ""
+    attempts: int = 1
+    data: Mapping[str, Any] = _NO_DATA
 
 
 def sign(credentials: Credentials, nonce: str, timestamp: int) -> str:
@@ -116,11 +135,11 @@ def sign(credentials: Credentials, nonce: str, timestamp: int) -> str:
     return hashlib.md5(text.encode(), usedforsecurity=False).hexdigest()
 
 
-def signed_query(credentials: Credentials, action: str, nonce: str, timestamp: int) -> str:
-    """Return the six public parameters as a query string, good for one request."""
+def signed_query(credentials: Credentials, action: str, nonce: str, timestamp: int, parameters: str = "") -> str:
+    """Return the query string of one request: the six public parameters, and those of a GET, encoded already."""
     return (
         f"Action={action}&AppId={credentials.app_id}&SignatureNonce={nonce}&Timestamp={timestamp}"
-        f"&Signature={sign(credentials, nonce, timestamp)}&SignatureVersion=2.0"
+        f"&Signature={sign(credentials, nonce, timestamp)}&SignatureVersion=2.0{parameters and '&' + parameters}"
     )
 
 
@@ -146,18 +165,34 @@ def decode(
             content = None
     except (ValueError, RecursionError):
         return _unexpected(status, f"not JSON: {_shown(raw.body.decode(errors='replace'))}")
-    code = content.get("Code") if isinstance(content, dict) else None
+    code = content.pop("Code", None) if isinstance(content, dict) else None
     # By type: False, 0.0 and their like equal 0. A number that no server counts to would only flood the log.
     if type(code) is not int or code.bit_length() > 63:
         return _unexpected(status, f"no integer Code: {_shown(raw.body.decode(errors='replace'))}")
-    message, request_id = content.get("Message", ""), content.get("RequestId", "")
+    message, request_id = content.pop("Message", ""), content.pop("RequestId", "")
     if not (isinstance(message, str) and isinstance(request_id, str)):
         message, request_id = _text(message), _text(request_id)
     if code != SUCCESS:
         return _refusal(code, _shown(message), _escaped(_QUERY.sub(r"\1[signature]", request_id)))
     if status != 200:
         return _unexpected(status, "Code 0, which is no success under that status")
-    return Response(code, message, request_id, action.name, attempts)
+    return Response(code, message, request_id, action.name, attempts, content)
+
+
+def parse_conversations(response: Response) -> tuple[list[Conversation], int]:
+    """Return the conversations of a page of ``QueryConversationList``, and the ``next`` of the page after it.
+
+    The vendor leaves out what is 0: a ``ConvType`` that is absent is PEER, an absent ``Next`` the end, as 0 is.
+
+    Raises:
+        ProtocolError: The page isn't what the vendor documents.
+    """
+    rows, token = _field(response.data, "List", []), _field(response.data, "Next", 0)
+    if not isinstance(rows, list):
+        raise _bad_page(response, "List", rows)
+    if type(token) is not int or not 0 <= token <= MAX_PAGE_TOKEN:
+        raise _bad_page(response, "Next", token)
+    return [_parse_conversation(response, row) for row in rows], token
 
 
 def parse_date(value: str | None) -> float | None:
@@ -191,14 +226,45 @@ def _problem_with(app_id: object, server_secret: object) -> str | None:
     return None
 
 
+def _parse_conversation(response: Response, row: object) -> Conversation:
+    if not isinstance(row, dict):
+        raise _bad_page(response, "List", row)
+    conv_id, conv_type, updated_at = row.get("ConvId"), _field(row, "ConvType", 0), row.get("UpdateTime")
+    if not isinstance(conv_id, str) or not conv_id:
+        raise _bad_page(response, "ConvId", row)
+    if type(conv_type) is not int or conv_type not in _CONV_TYPES:
+        raise _bad_page(response, "ConvType", row)
+    if type(updated_at) is not int or not 0 <= updated_at <= MAX_UNIX_MS:
+        raise _bad_page(response, "UpdateTime", row)
+    return Conversation(conv_id, ConvType(conv_type), _EPOCH + timedelta(milliseconds=updated_at))
+
+
+def _field(content: Mapping[str, Any], name: str, absent: object) -> Any:
+    value = content.get(name)
+    return absent if value is None else value
+
+
+def _bad_page(response: Response, field: str, value: object) -> ProtocolError:
+    error = ProtocolError(
+        f"a page of conversations with another {field} than the documented one: {_shown(ascii(value))}."
+        f" Report it to the vendor with the request ID {_escaped(response.request_id) or 'none'}",
+        status=200,
+        action=response.action,
+    )
+    error.request_id, error.attempts, error.idempotent = response.request_id, response.attempts, True
+    return error
+
+
 def _refusal(code: int, message: str, request_id: str) -> ApiError:
     rule = RULES.get(code, UNDOCUMENTED)
-    return rule.error(
+    error = rule.error(
         f'code {code}, {rule.meaning} (server: "{message}"; request ID: {request_id or "none"}). {rule.what_to_do}',
         code=code,
         message=message,
         request_id=request_id,
     )
+    error.maybe_applied = rule.maybe_applied
+    return error
 
 
 def _unexpected(status: int, what: str) -> ProtocolError:

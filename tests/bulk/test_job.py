@@ -264,7 +264,7 @@ async def test_an_outage_is_waited_out(zim: ZimClient, box: Sandbox, path: Path)
     async def fail() -> None:
         box.answer_next(status=502, times=10_000)
         await asyncio.sleep(0.5)
-        box._faults.clear()
+        box.clear_faults()
 
     report, _ = await asyncio.gather(run_job(zim, some(500), journal=path, on_progress=on_progress), fail())
     assert (report.done, report.refused, report.outage) == (500, 0, None)

@@ -16,7 +16,7 @@ from zim_async.limits import ActionLimiter, Priority
 from zim_async.limits._local import PAUSE
 from zim_async.limits._queue import INTERACTIVE_IN_A_ROW
 from zim_async.limits.limiter import shared_limiter
-from zim_async.sandbox._counting import COUNTERS, Counting
+from zim_async.sandbox import COUNTERS, Counting
 
 
 def most_in_any_second(times: list[float]) -> int:
