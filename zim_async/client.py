@@ -28,7 +28,7 @@ from .errors import (
     ZimError,
 )
 from .limits import ActionLimiter, Permit, Priority, Rate, RateLimiter
-from .limits.limiter import shared_limiter
+from .limits._registry import shared_limiter
 from .limits.window import PRIORITIES
 from .retry import RetryPolicy
 from .session import SessionManager
@@ -94,7 +94,7 @@ class ZimClient:
         self._deadline = deadline
         self._max_wait = max_wait
         self._retry = retry or RetryPolicy()
-        self._limiter = limiter or shared_limiter(quota_domain(self._url), app_id)
+        self._limiter = limiter or shared_limiter(quota_domain(self._url), app_id, self)
         if qps is not None:
             self._limiter.qps = qps
         self._owns_sessions = sessions is None
