@@ -1,3 +1,4 @@
+import copy
 import pickle
 from urllib.parse import parse_qs
 
@@ -16,9 +17,8 @@ from zim_async import (
     ZimError,
 )
 from zim_async._protocol import (
-    MAX_BODY_BYTES,
-    Answer,
     Credentials,
+    RawResponse,
     decode,
     parse_date,
     parse_retry_after,
@@ -27,6 +27,7 @@ from zim_async._protocol import (
 )
 
 # The vendor's own example.
+DELETE = DeleteConv("a", "b", ConvType.PEER)
 VECTOR = Credentials(12345, "9193cc662a4c0ec135ec71fb57194b38")
 NONCE, TIMESTAMP, SIGNATURE = "4fd24687296dd9f3", 1615186943, "43e5cfcca828314675f91b001390566a"
 
@@ -35,8 +36,14 @@ def test_signature_is_the_vendors_example() -> None:
     assert sign(VECTOR, NONCE, TIMESTAMP) == SIGNATURE
 
 
+def test_credentials_never_leave_the_process() -> None:
+    for leak in pickle.dumps, copy.copy, copy.deepcopy:
+        with pytest.raises(TypeError, match="secret"):
+            leak(VECTOR)
+
+
 def test_query_holds_the_six_public_parameters() -> None:
-    query = signed_query(VECTOR, DeleteConv("a", "b", ConvType.PEER), NONCE, TIMESTAMP)
+    query = signed_query(VECTOR, "DeleteConv", NONCE, TIMESTAMP)
     assert parse_qs(query, strict_parsing=True) == {
         "Action": ["DeleteConv"],
         "AppId": ["12345"],
@@ -66,8 +73,8 @@ def test_credentials_never_show_the_secret() -> None:
 
 
 def test_success_is_a_response() -> None:
-    answer = Answer(200, b'{"Code":0,"Message":"success","RequestId":"r1","Extra":[1]}')
-    response = decode("DeleteConv", answer, 3)
+    answer = RawResponse(200, b'{"Code":0,"Message":"success","RequestId":"r1","Extra":[1]}')
+    response = decode(DELETE, answer, 3)
     assert response == Response(0, "success", "r1", "DeleteConv", 3)
     assert pickle.loads(pickle.dumps(response)) == response
 
@@ -81,7 +88,7 @@ def test_success_is_a_response() -> None:
     ],
 )
 def test_missing_texts_are_tolerated(body: bytes, message: str, request_id: str) -> None:
-    assert decode("DeleteConv", Answer(200, body)) == Response(0, message, request_id, "DeleteConv", 1)
+    assert decode(DELETE, RawResponse(200, body)) == Response(0, message, request_id, "DeleteConv", 1)
 
 
 @pytest.mark.parametrize(
@@ -105,50 +112,50 @@ def test_missing_texts_are_tolerated(body: bytes, message: str, request_id: str)
         b"[" * 60_000,
         b'{"Code":' + b"9" * 5_000 + b"}",
         b'{"Code":' + b"9" * 4_000 + b"}",
-        b'{"Code":0,"Message":"' + b"x" * MAX_BODY_BYTES + b'"}',
+        b'{"Code":0,"Message":"' + b"x" * DELETE.max_response_bytes + b'"}',
     ],
 )
 def test_anything_but_the_documented_json_is_no_success(body: bytes) -> None:
-    outcome = decode("DeleteConv", Answer(200, body))
+    outcome = decode(DELETE, RawResponse(200, body))
     assert type(outcome) is ProtocolError
     assert len(str(outcome)) < 600
 
 
 @pytest.mark.parametrize("status", [201, 204, 307, 400, 404])
 def test_success_counts_only_with_http_200(status: int) -> None:
-    assert type(decode("DeleteConv", Answer(status, b'{"Code":0}'))) is ProtocolError
-    refusal = decode("DeleteConv", Answer(status, b'{"Code":2}'))
+    assert type(decode(DELETE, RawResponse(status, b'{"Code":0}'))) is ProtocolError
+    refusal = decode(DELETE, RawResponse(status, b'{"Code":2}'))
     assert isinstance(refusal, ApiError)
     assert refusal.code == 2
 
 
 @pytest.mark.parametrize("status", [429, 500, 502, 503, 504, 599])
 def test_http_failures_say_nothing_about_the_outcome(status: int) -> None:
-    outcome = decode("DeleteConv", Answer(status, b'{"Code":0}', {"Retry-After": "7"}))
+    outcome = decode(DELETE, RawResponse(status, b'{"Code":0}', {"Retry-After": "7"}))
     assert isinstance(outcome, TransportError)
-    assert outcome.maybe_applied
+    assert outcome.maybe_applied is (status != 429)
     assert outcome.retry_after == 7.0
     assert str(status) in str(outcome)
 
 
 @given(st.binary(max_size=200) | st.text(max_size=50).map(lambda t: b'{"Code":' + t.encode("utf-8", "ignore") + b"}"))
 def test_decode_never_raises(body: bytes) -> None:
-    assert isinstance(decode("DeleteConv", Answer(200, body)), Response | ZimError)
+    assert isinstance(decode(DELETE, RawResponse(200, body)), Response | ZimError)
 
 
 def test_server_text_is_escaped_bounded_and_rid_of_signatures() -> None:
     text = f"\\u001b[31m\\nforged line {SIGNATURE} " + "x" * 1_000
     body = f'{{"Code":2,"Message":"{text}","RequestId":"\\n{"9" * 1_000}"}}'.encode()
-    error = decode("DeleteConv", Answer(200, body))
+    error = decode(DELETE, RawResponse(200, body))
     assert isinstance(error, ApiError)
     shown = f"{error} {error.message} {error.request_id}"
     assert shown.isprintable()
     assert SIGNATURE not in shown
     assert "[signature]" in shown
     assert len(str(error)) < 700
-    echo = decode("DeleteConv", Answer(200, f'{{"Code":2,"RequestId":"/?Signature={SIGNATURE}"}}'.encode()))
+    echo = decode(DELETE, RawResponse(200, f'{{"Code":2,"RequestId":"/?Signature={SIGNATURE}"}}'.encode()))
     assert SIGNATURE not in str(echo)
-    garbage = decode("DeleteConv", Answer(200, f"<a href='?Signature={SIGNATURE}'>".encode()))
+    garbage = decode(DELETE, RawResponse(200, f"<a href='?Signature={SIGNATURE}'>".encode()))
     assert SIGNATURE not in str(garbage)
 
 

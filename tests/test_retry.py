@@ -15,6 +15,7 @@ from zim_async import (
     TransportError,
     ZimError,
 )
+from zim_async.retry import MAX_THROTTLED, repeat
 
 
 def failing(*errors: BaseException) -> Callable[[], Awaitable[str]]:
@@ -42,7 +43,7 @@ async def timed(policy: RetryPolicy, *errors: BaseException) -> tuple[object, fl
             return await attempt(), 0.0  # the first attempt is the caller's
         except ZimError as error:
             first_error = error
-        return await policy.resume(first_error, attempt), round(loop.time() - start, 6)
+        return await repeat(policy, first_error, attempt), round(loop.time() - start, 6)
     except ZimError as error:
         return error, round(loop.time() - start, 6)
 
@@ -93,6 +94,35 @@ def test_full_jitter_stays_below_the_bound_and_varies() -> None:
 def test_retry_after_is_honoured_and_capped(retry_after: float | None, wait: float) -> None:
     policy = RetryPolicy(first_backoff=1, longest_backoff=10, jitter=False)
     assert virtual_clock.run(timed(policy, TransportError("503", retry_after=retry_after))) == ("done", wait)
+
+
+def test_a_call_refused_for_its_rate_has_not_failed() -> None:
+    throttled = [RateLimitedError("slow", code=7) for _ in range(MAX_THROTTLED - 1)]
+    assert virtual_clock.run(timed(RetryPolicy(1), *throttled)) == ("done", 0.0)
+
+
+def test_refusals_for_rate_end_somewhere() -> None:
+    throttled = [RateLimitedError("slow", code=7) for _ in range(MAX_THROTTLED)]
+    assert virtual_clock.run(timed(RetryPolicy(), *throttled))[0] is throttled[-1]
+
+
+def test_failures_count_apart_from_refusals_for_rate() -> None:
+    policy = RetryPolicy(2, first_backoff=1, jitter=False)
+    slow, last = RateLimitedError("slow", code=7), busy()
+    assert virtual_clock.run(timed(policy, slow, slow, busy(), slow, last)) == (last, 1.0)
+
+
+def test_a_wait_beyond_the_deadline_is_not_begun() -> None:
+    async def main() -> tuple[object, float]:
+        error, start = TransportError("503", retry_after=3.0), asyncio.get_running_loop().time()
+        with pytest.raises(TransportError) as caught:
+            await repeat(RetryPolicy(first_backoff=0), error, failing(), time_left=lambda: 2.5)
+        return caught.value, asyncio.get_running_loop().time() - start
+
+    error, seconds = virtual_clock.run(main())
+    assert isinstance(error, TransportError)
+    assert error.retry_after == 3.0
+    assert seconds < 0.001
 
 
 def test_cancellation_is_never_swallowed() -> None:

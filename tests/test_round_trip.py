@@ -9,7 +9,7 @@ def learned(*samples: float) -> float:
     trips = RoundTrips()
     for seconds in samples:
         trips.add(seconds)
-    return trips.floor
+    return trips.minimum
 
 
 def test_nothing_is_credited_before_enough_is_known() -> None:
@@ -30,15 +30,15 @@ def test_a_faster_answer_counts_at_once() -> None:
 def test_a_call_that_opened_its_connection_can_only_lower_the_floor() -> None:
     trips = RoundTrips()
     for _ in range(MIN_SAMPLES):
-        trips.undercut(0.1)
-    assert trips.floor == 0.0
+        trips.add(0.1, connected=True)
+    assert trips.minimum == 0.0
     for _ in range(MIN_SAMPLES):
         trips.add(0.2)
-    learned = trips.floor
-    trips.undercut(0.5)
-    assert trips.floor == learned
-    trips.undercut(0.05)
-    assert trips.floor < 0.05
+    learned = trips.minimum
+    trips.add(0.5, connected=True)
+    assert trips.minimum == learned
+    trips.add(0.05, connected=True)
+    assert trips.minimum < 0.05
 
 
 def test_a_slower_route_is_believed_after_two_generations() -> None:
@@ -53,4 +53,4 @@ def test_the_floor_stays_below_what_the_network_takes_at_least(seed: int) -> Non
         trips = RoundTrips()
         for _ in range(3 * GENERATION):
             trips.add(least + dice.expovariate(1 / jitter) + dice.expovariate(1 / jitter))
-            assert trips.floor <= least + jitter / 20
+            assert trips.minimum <= least + jitter / 20

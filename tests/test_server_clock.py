@@ -5,7 +5,7 @@ from email.utils import formatdate
 import pytest
 
 from zim_async import ApiError, AuthenticationError, ClockSkewError, ServerBusyError
-from zim_async._server_clock import ServerClock, second_refusal
+from zim_async._server_clock import ServerClock, clock_skew_error
 
 EXPIRED = ClockSkewError("expired", code=100000004)
 
@@ -52,8 +52,8 @@ def test_a_signature_made_by_the_servers_clock_is_not_made_again() -> None:
     assert clock.observe(EXPIRED, date(900), clock.now()) is None
 
 
-def test_the_second_refusal_says_all() -> None:
+def test_the_clock_skew_error_says_all() -> None:
     refusal = ClockSkewError("x", code=100000004, message="late", request_id="r1")
-    error = second_refusal(refusal, -1234.0)
+    error = clock_skew_error(refusal, -1234.0)
     assert (error.difference, error.code, error.message, error.request_id) == (-1234.0, 100000004, "late", "r1")
     assert "-1234 s" in str(error)

@@ -5,6 +5,7 @@ import socket
 import tracemalloc
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from typing import TypedDict
 
 import aiohttp
 import pytest
@@ -12,10 +13,18 @@ from aiohttp import web
 from yarl import URL
 
 from zim_async import ClosedError, ConfigError, SessionManager, TransportError, ZimError
-from zim_async._protocol import MAX_BODY_BYTES, Answer
+from zim_async._protocol import RawResponse
 
-SECONDS = 5.0
 QUERY = "Signature=hush"
+
+
+class Limits(TypedDict):
+    timeout: float
+    max_bytes: int
+
+
+MAX_BYTES = 64 * 1024
+LIMITS: Limits = {"timeout": 5.0, "max_bytes": MAX_BYTES}
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
@@ -38,8 +47,8 @@ async def echo(request: web.Request) -> web.Response:
 
 async def test_posts_and_returns_what_came() -> None:
     async with serving(echo) as url, SessionManager() as sessions:
-        answer = await sessions.post(url, QUERY, b"body", timeout=SECONDS)
-    assert isinstance(answer, Answer)
+        answer = await sessions.post(url, QUERY, b"body", **LIMITS)
+    assert isinstance(answer, RawResponse)
     assert (answer.status, answer.body, answer.headers["Retry-After"]) == (200, b"body", "3")
     assert "Date" in answer.headers
 
@@ -53,7 +62,7 @@ async def test_one_connection_is_kept_and_shared() -> None:
 
     async with serving(note_peer) as url, SessionManager() as sessions:
         for _ in range(5):
-            await sessions.post(url, QUERY, b"", timeout=SECONDS)
+            await sessions.post(url, QUERY, b"", **LIMITS)
     assert len(peers) == 1
 
 
@@ -68,8 +77,8 @@ async def test_redirects_are_not_followed_and_cookies_not_kept() -> None:
 
     async with serving(redirect) as url, SessionManager() as sessions:
         for _ in range(2):
-            answer = await sessions.post(url, QUERY, b"", timeout=SECONDS)
-            assert isinstance(answer, Answer)
+            answer = await sessions.post(url, QUERY, b"", **LIMITS)
+            assert isinstance(answer, RawResponse)
             assert answer.status == 307
     assert seen == [{}, {}]
 
@@ -83,12 +92,12 @@ async def test_a_bomb_is_unpacked_no_further_than_the_limit() -> None:
     async with serving(explode) as url, SessionManager() as sessions:
         tracemalloc.start()
         try:
-            answer = await sessions.post(url, QUERY, b"", timeout=SECONDS)
+            answer = await sessions.post(url, QUERY, b"", **LIMITS)
             peak = tracemalloc.get_traced_memory()[1]
         finally:
             tracemalloc.stop()
-    assert isinstance(answer, Answer)
-    assert len(answer.body) == MAX_BODY_BYTES + 1
+    assert isinstance(answer, RawResponse)
+    assert len(answer.body) == MAX_BYTES + 1
     assert peak < 10_000_000
 
 
@@ -102,8 +111,8 @@ async def test_a_body_in_pieces_is_read_whole() -> None:
         return response
 
     async with serving(in_pieces) as url, SessionManager() as sessions:
-        answer = await sessions.post(url, QUERY, b"", timeout=SECONDS)
-    assert isinstance(answer, Answer)
+        answer = await sessions.post(url, QUERY, b"", **LIMITS)
+    assert isinstance(answer, RawResponse)
     assert answer.body == b"piece piece piece "
 
 
@@ -117,10 +126,59 @@ async def test_no_connection_means_nothing_was_sent() -> None:
         unused.bind(("127.0.0.1", 0))
         url = URL(f"http://127.0.0.1:{unused.getsockname()[1]}/")
         async with SessionManager() as sessions:
-            error = await sessions.post(url, QUERY, b"", timeout=SECONDS)
+            error = await sessions.post(url, QUERY, b"", **LIMITS)
     assert isinstance(error, TransportError)
     assert not error.maybe_applied
     assert "nothing was sent" in str(error)
+    assert hides_the_url(error)
+
+
+class Hanging(aiohttp.abc.AbstractResolver):
+    """A name server that never says anything."""
+
+    async def resolve(self, *_: object, **__: object) -> list[aiohttp.abc.ResolveResult]:
+        await asyncio.Event().wait()
+        return []
+
+    async def close(self) -> None:
+        pass
+
+
+async def test_a_name_that_is_never_resolved_means_nothing_was_sent() -> None:
+    connector = aiohttp.TCPConnector(resolver=Hanging())
+    async with aiohttp.ClientSession(connector=connector) as session:
+        sessions = SessionManager(session=session)
+        error = await sessions.post(URL("http://zim.example/"), QUERY, b"", timeout=0.1, max_bytes=MAX_BYTES)
+        await sessions.close()
+    assert isinstance(error, TransportError)
+    assert not error.maybe_applied
+
+
+async def test_a_lent_sessions_headers_are_kept_but_for_the_content_type() -> None:
+    seen: list[list[str]] = []
+
+    async def note(request: web.Request) -> web.Response:
+        seen.append([*request.headers.getall("Content-Type"), *request.headers.getall("X-Trace")])
+        return web.Response()
+
+    headers = {"content-type": "text/plain", "X-Trace": "t1"}
+    async with serving(note) as url, aiohttp.ClientSession(headers=headers) as session:
+        sessions = SessionManager(session=session)
+        await sessions.post(url, QUERY, b"{}", **LIMITS)
+        await sessions.close()
+    assert seen == [["application/json", "t1"]]
+
+
+async def test_a_trace_hook_that_raises_shows_no_signed_url() -> None:
+    async def fail(*_: object) -> None:
+        raise KeyError("hook")
+
+    trace = aiohttp.TraceConfig()
+    trace.on_request_start.append(fail)
+    async with serving(echo) as url, aiohttp.ClientSession(trace_configs=[trace]) as session:
+        error = await SessionManager(session=session).post(url, QUERY, b"", **LIMITS)
+    assert isinstance(error, TransportError)
+    assert "raised KeyError" in str(error)
     assert hides_the_url(error)
 
 
@@ -134,9 +192,9 @@ async def test_time_out_and_reset_may_have_been_applied() -> None:
         request.transport.abort()
         return web.Response()
 
-    for handler, says in ((stall, "no answer in time"), (reset, "the connection failed")):
+    for handler, says in ((stall, "no response in time"), (reset, "the connection failed")):
         async with serving(handler) as url, SessionManager() as sessions:
-            error = await sessions.post(url, QUERY, b"", timeout=0.1)
+            error = await sessions.post(url, QUERY, b"", timeout=0.1, max_bytes=MAX_BYTES)
         assert isinstance(error, TransportError)
         assert error.maybe_applied
         assert says in str(error)
@@ -153,17 +211,17 @@ async def test_close_waits_for_calls_in_flight_and_can_be_repeated() -> None:
 
     async with serving(wait) as url:
         sessions = SessionManager()
-        post = asyncio.create_task(sessions.post(url, QUERY, b"", timeout=SECONDS))
+        post = asyncio.create_task(sessions.post(url, QUERY, b"", **LIMITS))
         await arrived.wait()
         closing = [asyncio.create_task(sessions.close()) for _ in range(2)]
         await asyncio.sleep(0)
-        refused = await sessions.post(url, QUERY, b"", timeout=SECONDS)
+        refused = await sessions.post(url, QUERY, b"", **LIMITS)
         assert not closing[0].done()
         answer_now.set()
         answer = await post
         await asyncio.gather(*closing)
         await sessions.close()
-    assert isinstance(answer, Answer)
+    assert isinstance(answer, RawResponse)
     assert answer.body == b"late"
     assert isinstance(refused, ZimError)
     assert "closed" in str(refused)
@@ -183,7 +241,7 @@ def test_a_new_loop_gets_a_new_session() -> None:
 
     async def use() -> None:
         async with serving(echo) as url:
-            assert isinstance(await sessions.post(url, QUERY, b"", timeout=SECONDS), Answer)
+            assert isinstance(await sessions.post(url, QUERY, b"", **LIMITS), RawResponse)
 
     async def use_and_close() -> None:
         await use()
@@ -196,7 +254,7 @@ def test_a_new_loop_gets_a_new_session() -> None:
 def test_a_second_running_loop_is_told_so() -> None:
     async def main() -> None:
         async with SessionManager() as sessions:
-            error = await asyncio.to_thread(lambda: asyncio.run(sessions.post(URL(), QUERY, b"", timeout=SECONDS)))
+            error = await asyncio.to_thread(lambda: asyncio.run(sessions.post(URL(), QUERY, b"", **LIMITS)))
             assert isinstance(error, ZimError)
             assert "second event loop" in str(error)
 
@@ -222,8 +280,8 @@ async def test_a_lent_session_is_used_as_it_is_and_left_open() -> None:
         ) as own,
     ):
         async with SessionManager(session=own) as sessions:
-            answer = await sessions.post(url, QUERY, b"", timeout=SECONDS)
-        assert isinstance(answer, Answer)
+            answer = await sessions.post(url, QUERY, b"", **LIMITS)
+        assert isinstance(answer, RawResponse)
         assert answer.status == 500
         assert not own.closed
         assert not list(own.cookie_jar)
@@ -233,7 +291,7 @@ async def test_a_lent_session_is_used_as_it_is_and_left_open() -> None:
 async def test_a_lent_session_that_is_closed_is_a_clear_error() -> None:
     own = aiohttp.ClientSession()
     await own.close()
-    error = await SessionManager(session=own).post(URL("http://127.0.0.1:9/"), QUERY, b"", timeout=SECONDS)
+    error = await SessionManager(session=own).post(URL("http://127.0.0.1:9/"), QUERY, b"", **LIMITS)
     assert type(error) is ClosedError
     assert "lent is closed" in str(error)
 
@@ -243,20 +301,20 @@ def test_only_an_aiohttp_session_can_be_lent() -> None:
         SessionManager(session=object())  # type: ignore[arg-type]
 
 
-async def test_only_calls_on_open_connections_teach_the_floor() -> None:
+async def test_only_calls_on_open_connections_teach_the_shortest_round_trip() -> None:
     async def wait(_request: web.Request) -> web.Response:
         await asyncio.sleep(0.03)
         return web.Response()
 
-    async def floors(sessions: SessionManager, url: URL) -> list[float]:
-        answers = [await sessions.post(url, QUERY, b"", timeout=SECONDS) for _ in range(22)]
-        return [answer.floor for answer in answers if isinstance(answer, Answer)]
+    async def learned_minima(sessions: SessionManager, url: URL) -> list[float]:
+        answers = [await sessions.post(url, QUERY, b"", **LIMITS) for _ in range(22)]
+        return [answer.min_round_trip for answer in answers if isinstance(answer, RawResponse)]
 
     async with serving(wait) as url, aiohttp.ClientSession() as own:
         async with SessionManager() as sessions:
-            learned = await floors(sessions, url)
+            learned = await learned_minima(sessions, url)
         async with SessionManager(session=own) as sessions:
-            lent = await floors(sessions, url)
+            lent = await learned_minima(sessions, url)
     assert learned[:20] == [0.0] * 20  # the first one opened the connection
     assert 0.015 < learned[-1] < 0.03
     assert lent == [0.0] * 22  # whose connections can't be told apart
@@ -269,7 +327,7 @@ def test_calls_of_a_closed_loop_are_not_waited_for(monkeypatch: pytest.MonkeyPat
         await asyncio.Event().wait()
 
     async def leave_pending() -> asyncio.Task[object]:
-        task: asyncio.Task[object] = asyncio.create_task(sessions.post(URL(), QUERY, b"", timeout=SECONDS))
+        task: asyncio.Task[object] = asyncio.create_task(sessions.post(URL(), QUERY, b"", **LIMITS))
         await asyncio.sleep(0)
         return task
 

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 from ._endpoints import Region
 from ._protocol import Response
-from .actions import ClearPeerMessage, ConvType, DeleteConv
+from .actions import Action, ClearPeerMessage, ConvType, DeleteConv
 from .client import ZimClient
 from .errors import (
     ApiError,
@@ -24,16 +24,18 @@ from .errors import (
     TransportError,
     ZimError,
 )
-from .limits import RateLimiter
+from .limits import ActionLimiter, Priority, Rate, RateLimiter
 from .retry import RetryPolicy
 from .session import SessionManager
 
 if TYPE_CHECKING:
-    from .bulk import Progress, cleanup
+    from .bulk import Progress, cleanup, plan
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "Action",
+    "ActionLimiter",
     "ApiError",
     "AuthenticationError",
     "ClearPeerMessage",
@@ -47,9 +49,11 @@ __all__ = [
     "JournalError",
     "NotFoundError",
     "NotPermittedError",
+    "Priority",
     "Progress",
     "ProtocolError",
     "QueueTimeoutError",
+    "Rate",
     "RateLimitedError",
     "RateLimiter",
     "Region",
@@ -61,13 +65,21 @@ __all__ = [
     "ZimClient",
     "ZimError",
     "cleanup",
+    "plan",
 ]
+
+
+_LAZY = {"Progress", "cleanup", "plan"}
 
 
 def __getattr__(name: str) -> Any:
     """Import bulk jobs on first use: SQLite, which they bring, would take a third of the time that the rest takes."""
-    if name in ("Progress", "cleanup"):
+    if name in _LAZY:
         from . import bulk
 
         return getattr(bulk, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

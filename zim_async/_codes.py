@@ -113,6 +113,8 @@ def verdict_of(error: ZimError) -> Verdict:
     if isinstance(error, ApiError):
         # An ApiError always carries the code it was made from.
         return RULES.get(error.code or SUCCESS, UNDOCUMENTED).verdict
+    if isinstance(error, TransportError) and error.untrusted:
+        return STOP
     if isinstance(error, TransportError) and error.status == TOO_MANY_REQUESTS:
         return SLOW_DOWN
     return RETRY if isinstance(error, TransportError | ProtocolError) else FAIL

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 from enum import StrEnum
+from typing import Literal, TypeAlias
 
 from yarl import URL
 
@@ -22,7 +23,10 @@ class Region(StrEnum):
     SINGAPORE = "sgp"
 
 
-def resolve(region: Region | str | None, base_url: str | None) -> URL:
+RegionName: TypeAlias = Literal["auto", "sha", "hkg", "fra", "lax", "bom", "sgp"]
+
+
+def resolve(region: str | None, base_url: str | None) -> URL:
     """Return the URL to post to. Raises ``ConfigError`` for an unknown region or a base URL that isn't safe."""
     if base_url is not None:
         if region is not None:

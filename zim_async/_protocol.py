@@ -1,7 +1,6 @@
 """Sign and decode: bytes in, values out, no I/O.
 
-Failures are returned as values, not raised: the frame that held the signed URL is gone by the
-time ``ZimClient.send`` raises them, so no traceback can show it.
+Failures are returned as values, not raised (``session`` says why).
 """
 
 from __future__ import annotations
@@ -11,16 +10,16 @@ import json
 import math
 import re
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from datetime import UTC
 from email.utils import parsedate_to_datetime
 from types import MappingProxyType
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, NoReturn, TypeAlias
 
 from ._codes import RULES, SUCCESS, TOO_MANY_REQUESTS, UNDOCUMENTED
-from .actions import Action
-from .errors import ApiError, ConfigError, ProtocolError, TransportError
+from .actions import MAX_REQUEST_BYTES, PACKAGE_ACTIONS, Action
+from .errors import ApiError, ConfigError, InvalidArgumentError, ProtocolError, TransportError
 
-MAX_BODY_BYTES: Final = 64 * 1024
 MAX_SHOWN_CHARACTERS: Final = 200
 # In a message, any such number may be a signature; a request ID may itself look like one.
 _SIGNATURE: Final = re.compile("(?:Signature=)?[0-9A-Fa-f]{32}")
@@ -43,17 +42,62 @@ class Credentials:
     def __repr__(self) -> str:
         return f"Credentials(app_id={self.app_id!r})"
 
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("a ZimClient can't be pickled or copied: it holds a secret. Make one in each process")
 
-class Answer(NamedTuple):
-    """What came back over HTTP: status, at most ``MAX_BODY_BYTES`` + 1 bytes of body, headers.
 
-    ``floor`` is what a round trip to that host takes at least, in seconds; 0 while that isn't known.
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One call of any action, ready to be signed: what ``ZimClient.call`` and users' own actions come down to.
+
+    Args:
+        name: The action's name.
+        content: The request body.
+        idempotent: Whether it may be sent again when the outcome is unknown.
+        max_response_bytes: A longer response body is refused.
+    """
+
+    name: str
+    content: bytes
+    idempotent: bool = False
+    max_response_bytes: int = Action.max_response_bytes
+
+    def body(self) -> bytes:
+        """Return the request body."""
+        return self.content
+
+
+Sendable: TypeAlias = Action | Request
+
+
+def ready_to_send(action: Action) -> Sendable:
+    """Return what to send for an action, after a look at the body of one that isn't the package's own.
+
+    Raises:
+        InvalidArgumentError: Its body isn't bytes, or too long, or a field can't be written as JSON.
+    """
+    if type(action) in PACKAGE_ACTIONS:  # these can't fail, and their bodies needn't wait in the queue
+        return action
+    body = action.body()
+    if not isinstance(body, bytes) or len(body) > MAX_REQUEST_BYTES:
+        raise InvalidArgumentError(f"{type(action).__name__}.body must return at most {MAX_REQUEST_BYTES} bytes")
+    return Request(action.name, body, action.idempotent, action.max_response_bytes)
+
+
+class RawResponse(NamedTuple):
+    """What came back over HTTP.
+
+    Args:
+        status: The HTTP status.
+        body: The start of the body, to one byte beyond what the action allows.
+        headers: By name, in any case.
+        min_round_trip: What a round trip to that host takes at least, in seconds. 0 while that isn't known.
     """
 
     status: int
     body: bytes
     headers: Mapping[str, str] = MappingProxyType({})
-    floor: float = 0.0
+    min_round_trip: float = 0.0
 
 
 class Response(NamedTuple):
@@ -72,46 +116,48 @@ def sign(credentials: Credentials, nonce: str, timestamp: int) -> str:
     return hashlib.md5(text.encode(), usedforsecurity=False).hexdigest()
 
 
-def signed_query(credentials: Credentials, action: Action, nonce: str, timestamp: int) -> str:
+def signed_query(credentials: Credentials, action: str, nonce: str, timestamp: int) -> str:
     """Return the six public parameters as a query string, good for one request."""
     return (
-        f"Action={action.name}&AppId={credentials.app_id}&SignatureNonce={nonce}&Timestamp={timestamp}"
+        f"Action={action}&AppId={credentials.app_id}&SignatureNonce={nonce}&Timestamp={timestamp}"
         f"&Signature={sign(credentials, nonce, timestamp)}&SignatureVersion=2.0"
     )
 
 
-def decode(action: str, answer: Answer, attempts: int = 1) -> Response | ApiError | ProtocolError | TransportError:
-    """Return the response that an answer holds, or the error that it amounts to."""
-    status = answer.status
+def decode(
+    action: Sendable, raw: RawResponse, attempts: int = 1
+) -> Response | ApiError | ProtocolError | TransportError:
+    """Return the response that came back, or the error that it amounts to."""
+    status = raw.status
     if status >= 500 or status == TOO_MANY_REQUESTS:
         return TransportError(
-            f"HTTP {status} from the server. Try again later; repeating is safe",
+            f"HTTP {status} from the server. Try again later",
+            maybe_applied=status != TOO_MANY_REQUESTS,
             status=status,
-            retry_after=parse_retry_after(answer.headers.get("Retry-After"), answer.headers.get("Date")),
-            action=action,
+            retry_after=parse_retry_after(raw.headers.get("Retry-After"), raw.headers.get("Date")),
         )
-    if len(answer.body) > MAX_BODY_BYTES:
-        return _unexpected(action, status, f"a body of more than {MAX_BODY_BYTES} bytes")
+    if len(raw.body) > action.max_response_bytes:
+        return _unexpected(status, f"a body of more than {action.max_response_bytes} bytes")
     try:
         # Decoded and stripped here: json would guess at the encoding, and search for white space by expressions.
-        text = answer.body.decode().strip("\ufeff \t\r\n")
+        text = raw.body.decode().strip("\ufeff \t\r\n")
         content, end = _parse_json(text)
         if end != len(text):
             content = None
     except (ValueError, RecursionError):
-        return _unexpected(action, status, f"not JSON: {_shown(answer.body.decode(errors='replace'))}")
+        return _unexpected(status, f"not JSON: {_shown(raw.body.decode(errors='replace'))}")
     code = content.get("Code") if isinstance(content, dict) else None
     # By type: False, 0.0 and their like equal 0. A number that no server counts to would only flood the log.
     if type(code) is not int or code.bit_length() > 63:
-        return _unexpected(action, status, f"no integer Code: {_shown(answer.body.decode(errors='replace'))}")
+        return _unexpected(status, f"no integer Code: {_shown(raw.body.decode(errors='replace'))}")
     message, request_id = content.get("Message", ""), content.get("RequestId", "")
     if not (isinstance(message, str) and isinstance(request_id, str)):
         message, request_id = _text(message), _text(request_id)
     if code != SUCCESS:
-        return _refusal(action, code, _shown(message), _escaped(_QUERY.sub(r"\1[signature]", request_id)))
+        return _refusal(code, _shown(message), _escaped(_QUERY.sub(r"\1[signature]", request_id)))
     if status != 200:
-        return _unexpected(action, status, "Code 0, which is no success under that status")
-    return Response(code, message, request_id, action, attempts)
+        return _unexpected(status, "Code 0, which is no success under that status")
+    return Response(code, message, request_id, action.name, attempts)
 
 
 def parse_date(value: str | None) -> float | None:
@@ -145,21 +191,20 @@ def _problem_with(app_id: object, server_secret: object) -> str | None:
     return None
 
 
-def _refusal(action: str, code: int, message: str, request_id: str) -> ApiError:
+def _refusal(code: int, message: str, request_id: str) -> ApiError:
     rule = RULES.get(code, UNDOCUMENTED)
     return rule.error(
         f'code {code}, {rule.meaning} (server: "{message}"; request ID: {request_id or "none"}). {rule.what_to_do}',
-        action=action,
         code=code,
         message=message,
         request_id=request_id,
     )
 
 
-def _unexpected(action: str, status: int, what: str) -> ProtocolError:
+def _unexpected(status: int, what: str) -> ProtocolError:
     return ProtocolError(
         f"HTTP {status} with {what}. Check that the base URL is the ZIM server's and no proxy answers for it",
-        action=action,
+        status=status,
     )
 
 

@@ -46,7 +46,7 @@ def is_clock_refusal(outcome: object) -> TypeGuard[ApiError]:
     return isinstance(outcome, ApiError) and verdict_of(outcome) is Verdict.FIX_CLOCK
 
 
-def second_refusal(error: ApiError, difference: float) -> ClockSkewError:
+def clock_skew_error(error: ApiError, difference: float) -> ClockSkewError:
     """Return the error for a signature refused again although made by the server's clock."""
     return ClockSkewError(
         f"code {error.code}: the server's clock is {difference:+.0f} s from this machine's; signed anew by the"

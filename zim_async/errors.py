@@ -2,17 +2,31 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import ClassVar, Final
 
 
 class ZimError(Exception):
-    """Root of every error this library raises.
+    """Root of every error this library raises. All of them pickle, and none holds the secret or a signed URL.
 
-    Attributes that don't apply to an error are ``None``; ``attempts`` counts the requests sent
-    for the failed call. Every error pickles, and none holds the secret or a signed URL.
+    Attributes:
+        action: The action's name, or None where there was no call.
+        code: The server's return code, or None without one.
+        message: The server's message, or None without one.
+        request_id: The server's ID for the request, or None without one.
+        attempts: The requests that were sent for the failed call.
+        maybe_applied: Whether the server may have acted all the same.
+        idempotent: Whether the action may be sent again although the server may have acted, or None if not known.
     """
 
     advice: ClassVar[str] = ""
+
+    action: str | None
+    code: int | None
+    message: str | None
+    request_id: str | None
+    attempts: int
+    maybe_applied: bool = False
+    idempotent: bool | None
 
     def __init__(
         self,
@@ -30,13 +44,23 @@ class ZimError(Exception):
         self.message = message
         self.request_id = request_id
         self.attempts = 0
+        self.idempotent = None
 
     def __str__(self) -> str:
         text = super().__str__()
+        if self.maybe_applied:
+            text = f"{text.rstrip('.')}. The server may have acted{_ADVICE_ON_REPEATING[self.idempotent]}"
         if self.action is None:
             return text
         after = f" after {self.attempts} attempts" if self.attempts > 1 else ""
         return f"{self.action} failed{after}: {text}"
+
+
+_ADVICE_ON_REPEATING: Final = {
+    True: "; repeating is safe",
+    False: "; look whether it did before you repeat the call",
+    None: "",
+}
 
 
 class ConfigError(ZimError):
@@ -52,10 +76,10 @@ class ClosedError(ZimError):
 
 
 class QueueTimeoutError(ZimError):
-    """The call was given up before its turn came; nothing was sent.
+    """The call was abandoned before its turn came. Nothing was sent.
 
-    ``estimated_wait`` is the wait in seconds that was to be expected: what a web handler answers as
-    503 with Retry-After.
+    Attributes:
+        estimated_wait: The wait in seconds that was to be expected: Retry-After for a web handler's 503.
     """
 
     def __init__(self, text: str, *, estimated_wait: float = 0.0, action: str | None = None) -> None:
@@ -64,11 +88,13 @@ class QueueTimeoutError(ZimError):
 
 
 class TransportError(ZimError):
-    """No usable answer came: no connection, a reset, a time-out, or HTTP 5xx or 429.
+    """No usable response came: no connection, a reset, a timeout, or HTTP 5xx or 429.
 
-    ``maybe_applied`` tells whether the server may have acted all the same; both actions are
-    idempotent, so repeating them is safe either way. ``status`` is the HTTP status if there was
-    one, ``retry_after`` the wait in seconds that the server asked for if it did.
+    Attributes:
+        maybe_applied: Whether the server may have acted all the same.
+        status: The HTTP status, or None without one.
+        retry_after: The wait in seconds that the server asked for, or None if it didn't.
+        untrusted: Whether the server's certificate couldn't be verified, which no repeating mends.
     """
 
     def __init__(
@@ -78,16 +104,28 @@ class TransportError(ZimError):
         maybe_applied: bool = True,
         status: int | None = None,
         retry_after: float | None = None,
+        untrusted: bool = False,
         action: str | None = None,
     ) -> None:
         super().__init__(text, action=action)
+        self.untrusted = untrusted
         self.maybe_applied = maybe_applied
         self.status = status
         self.retry_after = retry_after
 
 
 class ProtocolError(ZimError):
-    """An answer came, but not the documented one; whether the server acted is unknown."""
+    """A response came, but not the documented one.
+
+    Attributes:
+        status: The HTTP status, or None without one.
+    """
+
+    maybe_applied = True
+
+    def __init__(self, text: str, *, status: int | None = None, action: str | None = None) -> None:
+        super().__init__(text, action=action)
+        self.status = status
 
 
 class JournalError(ZimError):
@@ -107,7 +145,11 @@ class AuthenticationError(ApiError):
 
 
 class ClockSkewError(ApiError):
-    """The signature's time was refused; ``difference`` is server minus local clock in seconds."""
+    """The signature's time was refused.
+
+    Attributes:
+        difference: Server minus local clock in seconds, or None while that isn't known.
+    """
 
     advice = "Set this machine's clock (NTP); the server accepts ten minutes of difference."
 

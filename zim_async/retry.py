@@ -1,31 +1,49 @@
-"""The retry policy: tenacity behind the project's own words, keyed on the verdict of each error."""
+"""The retry policy: which failed attempts are worth another one, and how long to wait before it."""
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import math
+import random
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from ._codes import Verdict, verdict_of
+from ._timeouts import MAX_SECONDS
 from .errors import ConfigError, ZimError
 
 if TYPE_CHECKING:
-    from tenacity import AsyncRetrying, RetryCallState
+    from tenacity import RetryCallState
 
 T = TypeVar("T")
 log = logging.getLogger("zim_async")
 
+# A call that the server refuses for its rate so often isn't unlucky: somebody else uses up the quota for good.
+MAX_THROTTLED: Final = 100
+_LARGEST_EXPONENT: Final = 64  # of two; a larger one could overflow, and no bound on backoffs is so high
+
 
 @dataclass(frozen=True, slots=True)
 class RetryPolicy:
-    """How often, and after which waits in seconds, a call that failed in passing is sent again.
+    """How often a call that failed is sent again, and after which waits.
 
-    The wait before repeat n is drawn evenly from 0 to ``first_backoff`` * 2**(n-1), at most
-    ``longest_backoff`` ("full jitter": Brooker, "Exponential Backoff and Jitter", AWS 2015); without
-    ``jitter`` it is that bound itself. A server's Retry-After is honoured up to ``longest_backoff``.
-    ``attempts`` counts the first one. Zero waits suit tests. Raises ``ConfigError``.
+    The wait before repeat n is drawn evenly from 0 to ``first_backoff`` * 2**(n-1), at most ``longest_backoff``
+    ("full jitter": Brooker, "Exponential Backoff and Jitter", AWS 2015). A call that the server refuses for its
+    rate has not failed. It waits its turn again, up to 100 times, whatever ``attempts`` says.
+
+    Args:
+        attempts: Attempts that may fail, the first included.
+        first_backoff: Bound of the first wait, in seconds. Zero waits suit tests.
+        longest_backoff: Bound of every wait, in seconds, also of what a server's Retry-After asks for.
+        jitter: Whether waits are drawn at random. Without it they are the bound itself.
+
+    Raises:
+        ConfigError: A value is out of range.
+
+    Example:
+        ZimClient(app_id, server_secret, retry=RetryPolicy(attempts=3, longest_backoff=5.0))
     """
 
     attempts: int = 5
@@ -35,67 +53,106 @@ class RetryPolicy:
 
     def __post_init__(self) -> None:
         if type(self.attempts) is not int or self.attempts < 1:
-            raise ConfigError(f"attempts must be an int of at least 1, not {self.attempts!r}")
+            raise ConfigError(f"attempts must be an int of at least 1, not {self.attempts!r:.80}")
         waits = (self.first_backoff, self.longest_backoff)
-        if not all(isinstance(wait, int | float) for wait in waits) or not 0 <= waits[0] <= waits[1] < math.inf:
+        numbers = all(isinstance(wait, int | float) and not isinstance(wait, bool) for wait in waits)
+        if not numbers or not 0 <= waits[0] <= waits[1] <= MAX_SECONDS:
             raise ConfigError(
-                "back-offs must satisfy 0 <= first_backoff <= longest_backoff < inf,"
-                f" not {self.first_backoff!r} and {self.longest_backoff!r}"
+                f"backoffs must satisfy 0 <= first_backoff <= longest_backoff <= {MAX_SECONDS:.0f} seconds,"
+                f" not {self.first_backoff!r:.80} and {self.longest_backoff!r:.80}"
             )
 
-    async def resume(self, error: ZimError, attempt: Callable[[], Awaitable[T]]) -> T:
-        """Go on after a first attempt that failed with ``error``: await ``attempt()`` until it succeeds.
+    def backoff(self, failures: int) -> float:
+        """Return the seconds to wait after so many failed attempts."""
+        bound = min(self.longest_backoff, self.first_backoff * 2.0 ** min(failures - 1, _LARGEST_EXPONENT))
+        return random.uniform(0.0, bound) if self.jitter else bound  # noqa: S311, not for secrets
 
-        Raises the last error when it lasts, or when attempts run out. That the first attempt is made by
-        the caller keeps tenacity out of the way of calls with which all is well.
-        """
-        if self.attempts == 1 or not _is_passing(error):
-            raise error
-        first_error: ZimError | None = error
 
-        async def attempt_again() -> T:
-            nonlocal first_error
-            if first_error is not None:  # tenacity's first attempt is the one already made
-                error, first_error = first_error, None
+async def repeat(
+    policy: RetryPolicy,
+    error: ZimError,
+    attempt: Callable[[], Awaitable[T]],
+    *,
+    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    time_left: Callable[[], float] = lambda: math.inf,
+) -> T:
+    """Make further attempts after a first one that failed, until one succeeds.
+
+    The first attempt is the caller's, so that a call with which all is well never meets tenacity.
+
+    Args:
+        policy: How often, and after which waits.
+        error: Why the first attempt failed.
+        attempt: Makes one attempt. Raises ``ZimError`` if it fails.
+        sleep: Waits so many seconds.
+        time_left: Returns the seconds left until the call's deadline.
+
+    Raises:
+        ZimError: The last attempt's error, as soon as another attempt wouldn't help or comes too late.
+    """
+    if not _is_transient(error):
+        raise error
+    # Imported when something is to be repeated: that takes a fifth of what importing this library would.
+    from tenacity import AsyncRetrying, retry_if_exception
+
+    course = _Course(policy, time_left)
+    retrying = AsyncRetrying(
+        retry=retry_if_exception(_is_transient),
+        wait=course.wait,
+        stop=course.is_over,
+        sleep=sleep,
+        before_sleep=_log_wait,
+        reraise=True,
+    )
+    async for manager in retrying:
+        with manager:
+            if manager.retry_state.attempt_number == 1:
                 raise error
             return await attempt()
-
-        return await self._retrying()(attempt_again)
-
-    def _retrying(self) -> AsyncRetrying:
-        # Imported when something is to be retried: that is a fifth of what importing this library would take.
-        from tenacity import (
-            AsyncRetrying,
-            retry_if_exception,
-            stop_after_attempt,
-            wait_exponential,
-            wait_random_exponential,
-        )
-
-        backoff = wait_random_exponential if self.jitter else wait_exponential
-        wait = backoff(multiplier=self.first_backoff, max=self.longest_backoff)
-        return AsyncRetrying(
-            stop=stop_after_attempt(self.attempts),
-            wait=lambda state: max(wait(state), min(_retry_after(state), self.longest_backoff)),
-            retry=retry_if_exception(_is_passing),
-            before_sleep=_log_wait,
-            reraise=True,
-        )
+    raise error  # never reached: tenacity raises the last error
 
 
-def _is_passing(error: BaseException) -> bool:
+class _Course:
+    """The attempts of one call so far: those that failed, and those refused for their rate."""
+
+    def __init__(self, policy: RetryPolicy, time_left: Callable[[], float]) -> None:
+        self._policy = policy
+        self._time_left = time_left
+        self._failures = 0
+        self._throttled = 0
+
+    def wait(self, state: RetryCallState) -> float:
+        """Count the attempt that just ended, and return the seconds to wait before the next."""
+        error = _error_of(state)
+        if _is_throttled(error):
+            self._throttled += 1
+            backoff = 0.0  # the queue makes it wait
+        else:
+            self._failures += 1
+            backoff = self._policy.backoff(self._failures)
+        retry_after = getattr(error, "retry_after", None) or 0.0
+        return max(backoff, min(retry_after, self._policy.longest_backoff))
+
+    def is_over(self, state: RetryCallState) -> bool:
+        """Tell whether to stop: too many attempts, or the wait would outlast the deadline. Asked after ``wait``."""
+        too_many = self._failures >= self._policy.attempts or self._throttled >= MAX_THROTTLED
+        return too_many or state.upcoming_sleep >= self._time_left()
+
+
+def _is_transient(error: BaseException) -> bool:
     # Anything but the library's own errors, cancellation above all, passes through untouched.
     return isinstance(error, ZimError) and verdict_of(error) in (Verdict.RETRY, Verdict.SLOW_DOWN)
+
+
+def _is_throttled(error: BaseException | None) -> bool:
+    return isinstance(error, ZimError) and verdict_of(error) is Verdict.SLOW_DOWN
 
 
 def _error_of(state: RetryCallState) -> BaseException | None:
     return state.outcome.exception() if state.outcome else None
 
 
-def _retry_after(state: RetryCallState) -> float:
-    return getattr(_error_of(state), "retry_after", None) or 0.0
-
-
 def _log_wait(state: RetryCallState) -> None:
-    wait = state.next_action.sleep if state.next_action else 0.0
-    log.warning("attempt %d failed, next in %.2f s: %s", state.attempt_number, wait, _error_of(state))
+    error = _error_of(state)
+    level = logging.DEBUG if _is_throttled(error) else logging.WARNING  # the limiter sums those up
+    log.log(level, "attempt %d failed, next in %.2f s: %s", state.attempt_number, state.upcoming_sleep, error)

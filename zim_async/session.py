@@ -1,44 +1,54 @@
-"""The session manager: one aiohttp connector, shared by any number of clients and tasks."""
+"""The session manager: one aiohttp connector, shared by any number of clients and tasks.
+
+The rule about secrets, told once: a signed URL is in aiohttp's errors, their tracebacks and frames. So failures
+leave ``post`` as values, made after the ``except`` block ended. By the time that a caller raises them, the frames
+that held the URL are gone.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import io
 import socket
+import time
 from collections import defaultdict
-from http.cookies import SimpleCookie
 from typing import Any, Final, Self, TypeAlias
 
 import aiohttp
+from multidict import CIMultiDict
 from yarl import URL
 
-from ._protocol import MAX_BODY_BYTES, Answer
+from ._protocol import RawResponse
 from ._round_trip import RoundTrips
-from ._timeouts import Watchdog
+from ._timeouts import TimeoutGroup
 from .errors import ClosedError, ConfigError, TransportError, ZimError
 
 # Failures before a request can have left: the server saw nothing.
 _NEVER_SENT: Final = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError, aiohttp.ServerFingerprintMismatch)
-_HEADERS: Final = {"Content-Type": "application/json"}
-CONNECT_SHARE: Final = 0.95  # of a time-out, for connecting
-TimeOut: TypeAlias = tuple[Watchdog, aiohttp.ClientTimeout]
-
-
-class _NoCookies(aiohttp.DummyCookieJar):
-    """Keeps no cookies, and says so with one empty set for all calls: making one for each takes half a microsecond."""
-
-    _NONE: Final[SimpleCookie] = SimpleCookie()
-
-    def filter_cookies(self, request_url: URL) -> SimpleCookie:  # noqa: ARG002
-        return self._NONE
+_CONTENT_TYPE: Final = "Content-Type"
+_LARGE_BODY: Final = 2**20  # bytes, from which aiohttp warns of what isn't a file
+_JSON: Final = "application/json"
+CONNECT_SHARE: Final = 0.95  # of a timeout, for name resolution and connecting
+Timeout: TypeAlias = tuple[TimeoutGroup, aiohttp.ClientTimeout]
 
 
 class SessionManager:
     """Opens one aiohttp session on first use, inside the running loop, and closes it after the calls in flight.
 
-    A caller's own ``session`` lends its connections, default headers, authentication and traces; it is never
-    closed, nor are cookies put in its jar. ``trust_env`` lets proxies and ``.netrc`` of the environment apply.
-    Once its event loop is closed, the next use opens a session on the loop then running; two loops at once
-    raise ``ClosedError``, as does any use after ``close``.
+    Once its event loop is closed, the next use opens a session on the loop then running.
+
+    Args:
+        session: A session of the caller's own. It lends its connections, default headers, authentication and
+            traces. It is never closed here, nor are cookies put in its jar.
+        trust_env: Whether proxies and ``.netrc`` of the environment apply.
+
+    Raises:
+        ConfigError: ``session`` is no ``aiohttp.ClientSession``.
+
+    Example:
+        async with SessionManager() as sessions:
+            europe = ZimClient(app_id, server_secret, region="fra", sessions=sessions)
+            india = ZimClient(other_app_id, other_secret, region="bom", sessions=sessions)
     """
 
     def __init__(self, *, session: aiohttp.ClientSession | None = None, trust_env: bool = False) -> None:
@@ -48,7 +58,7 @@ class SessionManager:
         self._trust_env = trust_env
         self._session: aiohttp.ClientSession | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._time_outs: dict[float, TimeOut] = {}  # by seconds
+        self._timeouts: dict[float, Timeout] = {}  # by seconds
         self._sockets_opened = 0
         self._round_trips: defaultdict[str, RoundTrips] = defaultdict(RoundTrips)  # by host
         self._in_flight = 0
@@ -62,10 +72,22 @@ class SessionManager:
     async def __aexit__(self, *_: object) -> None:
         await self.close()
 
-    async def post(self, host: URL, query: str, body: bytes, *, timeout: float) -> Answer | ZimError:
-        """Send a body and return the answer, or the failure as a value (see ``protocol`` for why).
+    async def post(
+        self, host: URL, query: str, body: bytes, *, timeout: float, max_bytes: int
+    ) -> RawResponse | ZimError:
+        """Send a body and return what came back, or the failure as a value.
 
-        ``timeout`` is in seconds. Redirects are not followed: they would carry the signature elsewhere.
+        Redirects are not followed: they would carry the signature elsewhere.
+
+        Args:
+            host: Where to.
+            query: The signed query.
+            body: The request body.
+            timeout: For the whole exchange, in seconds.
+            max_bytes: The response body is read to one byte beyond.
+
+        Returns:
+            The response, or ``ClosedError`` or ``TransportError``.
         """
         loop = asyncio.get_running_loop()
         session = self._session
@@ -74,66 +96,68 @@ class SessionManager:
                 session = await self._open()
             except ClosedError as error:
                 return error.with_traceback(None)
-        watchdog, connecting = self._time_outs.get(timeout) or self._new_time_out(timeout, loop)
-        task = watchdog.start()
+        group, connecting = self._timeouts.get(timeout) or self._new_timeout(timeout, loop)
+        task = group.start()
         self._in_flight += 1
-        sockets_opened, sent_at = self._sockets_opened, loop.time()
+        sockets_opened, sent_at = self._sockets_opened, time.monotonic()
         try:
             response = await session.post(
                 host.with_query(query),
-                data=body,
+                data=body if len(body) <= _LARGE_BODY else io.BytesIO(body),
                 allow_redirects=False,
                 timeout=connecting,
             )
-            stream = response.content
-            if stream.is_eof():  # mostly it is all there, along with the headers: saves a coroutine
-                content = stream.read_nowait(MAX_BODY_BYTES + 1)
-            else:
-                content = await _read_bounded(response)
+            content = await _read_bounded(response, max_bytes)
         except asyncio.CancelledError:
-            if not watchdog.stop(task):
+            if not group.stop(task):
                 raise
             return _to_transport_error(TimeoutError())
-        except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
-            return _to_transport_error(error)
         except RuntimeError:  # how aiohttp says that a session or its loop is closed
             return ClosedError("the aiohttp session is closed, or belongs to another event loop; nothing was sent")
+        except Exception as error:  # noqa: BLE001, a lent session's trace hooks may raise anything
+            return _to_transport_error(error)
         finally:
-            watchdog.stop(task)
+            group.stop(task)
             if not loop.is_closed():  # else thrown away with its loop, which `_move_to` accounts for
                 self._in_flight -= 1
                 if self._idle is not None and not self._in_flight:
                     self._idle.set()
-        round_trips, seconds = self._round_trips[host.authority], loop.time() - sent_at
+        round_trips = self._round_trips[host.authority]
         if self._lender is None:
-            if self._sockets_opened == sockets_opened:
-                # No connection was opened meanwhile, so the call reused one: its time is the network's own.
-                round_trips.add(seconds)
-            else:
-                round_trips.undercut(seconds)
-        return Answer(response.status, content, response.headers, round_trips.floor)
+            # With no connection opened meanwhile, the call reused one: its time is the network's own.
+            round_trips.add(time.monotonic() - sent_at, connected=self._sockets_opened != sockets_opened)
+        return RawResponse(response.status, content, response.headers, round_trips.minimum)
 
     async def close(self) -> None:
-        """Refuse new calls, wait for those in flight, close what was opened here; a second call does nothing."""
+        """Refuse new calls, wait for those in flight, and close what was opened here. A second call does nothing.
+
+        Cancelled while it waits, it closes at once.
+
+        Raises:
+            ClosedError: It was used on another event loop, which is still open.
+        """
         self._closed = True
         loop = asyncio.get_running_loop()
         if self._session is not None and self._loop is not loop and not _is_over(self._loop):
             raise ClosedError("close it on the event loop that it was used on")
-        if self._in_flight and self._loop is loop:
-            if self._idle is None:
-                self._idle = asyncio.Event()
-            await self._idle.wait()
-        for watchdog, _ in self._time_outs.values():
-            watchdog.close()
-        session, self._session = self._session, None
-        if session is not None:
-            await session.close()
+        try:
+            if self._in_flight and self._loop is loop:
+                if self._idle is None:
+                    self._idle = asyncio.Event()
+                await self._idle.wait()
+        finally:
+            for group, _ in self._timeouts.values():
+                group.close()
+            session, self._session = self._session, None
+            if session is not None:
+                await session.close()
 
-    def _new_time_out(self, timeout: float, loop: asyncio.AbstractEventLoop) -> TimeOut:
+    def _new_timeout(self, seconds: float, loop: asyncio.AbstractEventLoop) -> Timeout:
         # aiohttp times the connecting alone, so that a failure there is told apart from one after sending.
-        connecting = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_SHARE * timeout)
-        time_out = self._time_outs[timeout] = (Watchdog(timeout, loop), connecting)
-        return time_out
+        connecting = aiohttp.ClientTimeout(total=None, connect=CONNECT_SHARE * seconds)
+        group = TimeoutGroup(seconds, loop, on_idle=lambda: self._timeouts.pop(seconds, None))
+        timeout = self._timeouts[seconds] = (group, connecting)
+        return timeout
 
     async def _open(self) -> aiohttp.ClientSession:
         loop = asyncio.get_running_loop()
@@ -148,16 +172,17 @@ class SessionManager:
         return self._session
 
     def _new_session(self) -> aiohttp.ClientSession:
-        options: dict[str, Any] = {"cookie_jar": _NoCookies(), "trust_env": self._trust_env}
-        options["headers"] = _HEADERS
+        options: dict[str, Any] = {"cookie_jar": aiohttp.DummyCookieJar()}
         if (lender := self._lender) is not None:
+            headers = CIMultiDict(lender.headers)
+            headers[_CONTENT_TYPE] = _JSON
             options |= {"connector": lender.connector, "connector_owner": False, "trust_env": lender.trust_env}
-            options |= {"headers": {**lender.headers, **_HEADERS}, "auth": lender.auth}
-            options |= {"trace_configs": lender.trace_configs}
+            options |= {"headers": headers, "auth": lender.auth, "trace_configs": lender.trace_configs}
         else:
             # No limit on connections: the rate limiter bounds what is in flight, and a wait for a free
-            # connection behind it would only eat into the time-out.
-            options["connector"] = aiohttp.TCPConnector(limit=0, socket_factory=self._open_socket)
+            # connection behind it would only eat into the timeout.
+            connector = aiohttp.TCPConnector(limit=0, socket_factory=self._open_socket)
+            options |= {"connector": connector, "headers": {_CONTENT_TYPE: _JSON}, "trust_env": self._trust_env}
         return aiohttp.ClientSession(**options)
 
     def _open_socket(self, address: aiohttp.AddrInfoType) -> socket.socket:
@@ -170,7 +195,7 @@ class SessionManager:
             raise ClosedError("used from a second event loop: make one client (and session) for each loop")
         old, self._session = self._session, None
         self._loop, self._in_flight, self._idle = loop, 0, None
-        self._time_outs.clear()
+        self._timeouts.clear()
         if old is not None:
             await old.close()  # its loop is gone: there is nothing left to wait for
 
@@ -179,13 +204,13 @@ def _is_over(loop: asyncio.AbstractEventLoop | None) -> bool:
     return loop is None or loop.is_closed()
 
 
-async def _read_bounded(response: aiohttp.ClientResponse) -> bytes:
+async def _read_bounded(response: aiohttp.ClientResponse, max_bytes: int) -> bytes:
     """Read to the end, but at most one byte above the limit: aiohttp bounds neither size nor unpacking."""
     stream = response.content
     try:
-        content = await stream.read(MAX_BODY_BYTES + 1)
-        while len(content) <= MAX_BODY_BYTES and not stream.at_eof():
-            content += await stream.read(MAX_BODY_BYTES + 1 - len(content))
+        content = await stream.read(max_bytes + 1)
+        while len(content) <= max_bytes and not stream.at_eof():
+            content += await stream.read(max_bytes + 1 - len(content))
     except BaseException:
         response.close()
         raise
@@ -197,6 +222,13 @@ async def _read_bounded(response: aiohttp.ClientResponse) -> bytes:
 def _to_transport_error(error: Exception) -> TransportError:
     # Only the class names the failure: aiohttp's own texts hold the signed URL.
     name = type(error).__name__
+    if isinstance(error, aiohttp.ClientConnectorCertificateError):
+        return TransportError(
+            f"the server's certificate couldn't be verified ({name}); nothing was sent. Check the base URL,"
+            " this machine's clock and its certificates, and whether a proxy answers for the server",
+            maybe_applied=False,
+            untrusted=True,
+        )
     if isinstance(error, _NEVER_SENT):
         reason = error.strerror if isinstance(error, OSError) else None
         return TransportError(
@@ -205,5 +237,7 @@ def _to_transport_error(error: Exception) -> TransportError:
             maybe_applied=False,
         )
     if isinstance(error, TimeoutError):
-        return TransportError(f"no answer in time ({name}); the server may have acted. Repeating is safe")
-    return TransportError(f"the connection failed ({name}); the server may have acted. Repeating is safe")
+        return TransportError(f"no response in time ({name})")
+    if not isinstance(error, aiohttp.ClientError | OSError | ValueError):
+        return TransportError(f"a trace hook or resolver of the lent session raised {name}")
+    return TransportError(f"the connection failed ({name})")

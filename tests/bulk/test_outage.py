@@ -15,7 +15,7 @@ def test_only_a_run_of_failures_is_an_outage() -> None:
         outage.fail(ERROR)
     assert outage.reason is None
     outage.fail(ERROR)
-    assert outage.reason == "no answer"
+    assert outage.reason == str(ERROR)
 
 
 def test_pauses_double_up_to_a_minute_and_begin_anew_after_an_answer() -> None:

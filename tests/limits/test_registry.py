@@ -3,7 +3,7 @@ import gc
 import itertools
 
 from zim_async.limits import RateLimiter
-from zim_async.limits._registry import shared_limiter
+from zim_async.limits.registry import shared_limiter
 
 numbers = itertools.count()
 

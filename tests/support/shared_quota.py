@@ -45,7 +45,7 @@ async def share_quota(counting: Counting, clients: int, trip: float, jitter: flo
                 (accepted if ok else refused)[number] += 1
             await asyncio.sleep(trip + dice.expovariate(1 / jitter))
             round_trips.add(loop.time() - sent_at)
-            permit.release(min_round_trip=round_trips.floor, throttled=not ok)
+            permit.release(min_round_trip=round_trips.minimum, throttled=not ok)
 
         await asyncio.sleep(dice.uniform(0, 3))
         while loop.time() < begins + COUNTED:

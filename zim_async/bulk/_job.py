@@ -243,7 +243,7 @@ class _Job:
 
     async def _outcome(self, row: Row, permit: Permit) -> Outcome:
         try:
-            await self._client.send_with_permit(row.action, permit)
+            await self._client._caller.attempt(row.action, permit, "bulk")
         except ZimError as error:
             return self._judge(row, error)
         self._outage.recover()

@@ -1,0 +1,240 @@
+"""One call's life: permit, signature, request, response, clock, retries, deadline.
+
+1. A call waits for its permit first. It is signed when it leaves, so an hour in the queue does no harm.
+2. Permit and signature belong to the attempt. A repeat takes a new permit, ahead of newcomers, and is signed anew.
+3. What the server refused for a clock that is learned by now is signed anew immediately, once.
+4. A failed attempt travels as a value up to ``call`` and ``attempt``, which stamp it and raise it. The frames that
+   held the signed URL are gone by then.
+5. A call that ends between attempts raises the server's last word, not the reason to end.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import math
+import os
+import time
+from dataclasses import dataclass
+from typing import Final
+
+from yarl import URL
+
+from ._codes import Verdict, verdict_of
+from ._protocol import Credentials, RawResponse, Response, Sendable, decode, ready_to_send, signed_query
+from ._server_clock import ServerClock, clock_skew_error, is_clock_refusal
+from .actions import Action
+from .errors import ClosedError, InvalidArgumentError, QueueTimeoutError, TransportError, ZimError
+from .limits import ActionLimiter, Permit, Priority, RateLimiter
+from .retry import RetryPolicy, repeat
+from .session import SessionManager
+
+log = logging.getLogger("zim_async")
+
+_NO_DEADLINE: Final = contextlib.nullcontext()  # as asyncio.timeout(None), which costs a waiting call 110 bytes
+_CLOSED: Final = "the client was closed while the call waited its turn; this attempt was not sent"
+
+
+@dataclass(slots=True, eq=False)
+class _Call:
+    """One call on its way through queue, attempts and waits. Times are in seconds."""
+
+    action: Sendable
+    limiter: ActionLimiter
+    priority: Priority
+    max_wait: float | None = None
+    queued: float = 0.0  # so far, in all its turns
+    attempts: int = 0
+    sending: bool = False
+    skew: float | None = None  # server minus local clock, when that is why the last attempt was refused
+    last_error: ZimError | None = None
+
+
+class Caller:
+    """Sends the calls of one application."""
+
+    def __init__(
+        self, credentials: Credentials, url: URL, limiter: RateLimiter, sessions: SessionManager, timeout: float
+    ) -> None:
+        self._credentials = credentials
+        self._url = url
+        self._limiter = limiter
+        self._sessions = sessions
+        self._timeout = timeout
+        self._clock = ServerClock()
+        self._pausing: set[asyncio.Future[None]] = set()  # of calls between two attempts
+        self.closed = False
+
+    async def call(
+        self, action: Sendable, priority: Priority, deadline: float | None, max_wait: float | None, policy: RetryPolicy
+    ) -> Response:
+        """Send an action when its turn comes, again where that may help, and return the server's response.
+
+        Args:
+            action: What to send.
+            priority: Calls of priority "bulk" let "interactive" ones go first.
+            deadline: For everything, in seconds.
+            max_wait: For the queue, repeats' turns included, in seconds.
+            policy: How often to repeat what failed.
+
+        Raises:
+            ZimError: Stamped with the action's name and the attempts made.
+        """
+        limiter = self._limiter.of(action.name)
+        asked_at = time.monotonic()
+        call: _Call | None = None
+        error: ZimError
+        try:
+            async with _NO_DEADLINE if deadline is None else asyncio.timeout(deadline):
+                # Waited for before anything else is made: hundreds of thousands may wait.
+                permit = await limiter.acquire(priority, max_wait, owner=self)
+                call = _Call(action, limiter, priority, max_wait, time.monotonic() - asked_at)
+                outcome = await self._attempt(call, permit)
+                if isinstance(outcome, Response):
+                    return outcome
+                ends_at = math.inf if deadline is None else asked_at + deadline
+                return await self._repeat(call, outcome, policy, ends_at)
+        except TimeoutError:
+            error = _deadline_error(call or _Call(action, limiter, priority), deadline)
+        except ZimError as raised:
+            error = raised
+        # Out here nothing is chained to it: a cancelled attempt's frames hold the signed URL.
+        raise _stamped(error, action, call.attempts if call else 0)
+
+    async def attempt(self, action: Action, permit: Permit, priority: Priority) -> Response:
+        """Send an action once, by a permit that the caller holds.
+
+        Raises:
+            ZimError: Stamped with the action's name and the attempts made.
+        """
+        try:
+            ready = ready_to_send(action)
+        except InvalidArgumentError:
+            permit.cancel()
+            raise
+        call = _Call(ready, self._limiter.of(action.name), priority)
+        outcome = await self._attempt(call, permit)
+        if isinstance(outcome, ZimError):
+            raise _stamped(outcome, action, call.attempts)
+        return outcome
+
+    async def close(self) -> None:
+        """Refuse new calls, and end those that wait for their turn or between two attempts."""
+        self.closed = True
+        loop = asyncio.get_running_loop()
+        for pause in [pause for pause in self._pausing if pause.get_loop() is loop]:
+            pause.cancel()
+        await self._limiter.abandon(self, _CLOSED)
+
+    async def _repeat(self, call: _Call, error: ZimError, policy: RetryPolicy, ends_at: float) -> Response:
+        """Make further attempts after a first one that failed with ``error``."""
+
+        async def attempt() -> Response:
+            outcome = await self._attempt(call, await self._next_permit(call))
+            if isinstance(outcome, ZimError):
+                raise outcome
+            return outcome
+
+        try:
+            return await repeat(policy, error, attempt, sleep=self._pause, time_left=lambda: ends_at - time.monotonic())
+        except (ClosedError, QueueTimeoutError):
+            pass
+        # That says nothing about what the server did. Its last word does.
+        raise call.last_error or error
+
+    async def _next_permit(self, call: _Call) -> Permit:
+        """Wait for a further turn, ahead of calls that haven't had one."""
+        asked_at = time.monotonic()
+        max_wait = None if call.max_wait is None else max(0.0, call.max_wait - call.queued)
+        try:
+            return await call.limiter.acquire(call.priority, max_wait, owner=self, again=True)
+        finally:
+            call.queued += time.monotonic() - asked_at
+
+    async def _pause(self, seconds: float) -> None:
+        """Wait between two attempts. Raises ``ClosedError`` when the client is closed meanwhile."""
+        pause = asyncio.get_running_loop().create_future()
+        self._pausing.add(pause)
+        try:
+            await asyncio.wait([pause], timeout=seconds)
+        finally:
+            self._pausing.discard(pause)
+        if self.closed:
+            raise ClosedError(_CLOSED)
+
+    async def _attempt(self, call: _Call, permit: Permit) -> Response | ZimError:
+        """Send once, and once more if the clock was learned from the refusal."""
+        outcome = await self._exchange(call, permit)
+        if (skew := call.skew) is None:
+            return outcome
+        try:
+            permit = await self._next_permit(call)
+        except (ClosedError, QueueTimeoutError):
+            return outcome
+        outcome = await self._exchange(call, permit)
+        return clock_skew_error(outcome, skew) if is_clock_refusal(outcome) else outcome
+
+    async def _exchange(self, call: _Call, permit: Permit) -> Response | ZimError:
+        """Sign, post and decode, and return the outcome."""
+        if self.closed:
+            permit.cancel()
+            return ClosedError(_CLOSED)
+        call.attempts += 1
+        call.sending, call.skew = True, None
+        action, timestamp = call.action, self._clock.now()
+        query = signed_query(self._credentials, action.name, os.urandom(8).hex(), timestamp)
+        try:
+            raw = await self._sessions.post(
+                self._url, query, action.body(), timeout=self._timeout, max_bytes=action.max_response_bytes
+            )
+        except BaseException as error:
+            permit.release()
+            if isinstance(error, asyncio.CancelledError):
+                error.__traceback__ = None  # its frames hold the signed URL
+            raise
+        call.sending = False
+        outcome: Response | ZimError
+        if isinstance(raw, RawResponse):
+            outcome = decode(action, raw, call.attempts)
+            permit.release(min_round_trip=raw.min_round_trip, throttled=_is_throttled(outcome))
+            call.skew = self._clock.observe(outcome, raw.headers, timestamp)
+        elif isinstance(raw, ClosedError):
+            permit.cancel()
+            await self._limiter.abandon(self, str(raw))  # those who wait would only learn the same, one by one
+            outcome = raw
+        else:
+            permit.release()
+            outcome = raw
+        _note(call, outcome)
+        return outcome
+
+
+def _is_throttled(outcome: Response | ZimError) -> bool:
+    return isinstance(outcome, ZimError) and verdict_of(outcome) is Verdict.SLOW_DOWN
+
+
+def _note(call: _Call, outcome: Response | ZimError) -> None:
+    if isinstance(outcome, Response):
+        log.debug("%s done, attempt %d, request ID %.100r", call.action.name, call.attempts, outcome.request_id)
+        return
+    log.debug("%s failed, attempt %d: %s", call.action.name, call.attempts, outcome)
+    if not isinstance(outcome, ClosedError):
+        call.last_error = outcome
+
+
+def _stamped(error: ZimError, action: Sendable, attempts: int) -> ZimError:
+    """Return an error that knows the call it ended: the one place where errors learn that."""
+    error.action, error.attempts, error.idempotent = action.name, attempts, action.idempotent
+    return error
+
+
+def _deadline_error(call: _Call, deadline: float | None) -> ZimError:
+    if call.sending:
+        return TransportError(f"no response within the deadline of {deadline} s")
+    if call.last_error is not None:
+        return call.last_error
+    return QueueTimeoutError(
+        f"still in the queue at the deadline of {deadline} s; nothing was sent",
+        estimated_wait=call.limiter.estimated_wait(call.priority),
+    )
