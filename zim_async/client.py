@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Final, Self, TypedDict, Unpack, get_args
 
 import aiohttp
@@ -14,6 +14,7 @@ from ._protocol import Credentials, Response, ready_to_send
 from ._timeouts import MAX_SECONDS, is_duration
 from .actions import Action, ClearPeerMessage, ConvType, DeleteConv, check_action, show_value
 from .errors import ClosedError, ConfigError, InvalidArgumentError, ZimError
+from .events import Emitter, Observer
 from .limits import Priority, Rate, RateLimiter
 from .limits.limiter import shared_limiter
 from .retry import RetryPolicy
@@ -33,6 +34,7 @@ class ClientOptions(TypedDict, total=False):
     limiter: RateLimiter | None
     sessions: SessionManager | None
     session: aiohttp.ClientSession | None
+    observers: Iterable[Observer]
 
 
 class ZimClient:
@@ -58,6 +60,7 @@ class ZimClient:
         limiter: A limiter of your own instead of the one shared by AppId.
         sessions: A ``SessionManager`` to share one connector among clients. It is not closed here.
         session: Your own aiohttp session, whose connections are used. It is not closed here.
+        observers: Called with each event of each call (see ``zim_async.events``).
 
     Raises:
         ConfigError: An option is missing or out of range.
@@ -82,6 +85,7 @@ class ZimClient:
         limiter: RateLimiter | None = None,
         sessions: SessionManager | None = None,
         session: aiohttp.ClientSession | None = None,
+        observers: Iterable[Observer] = (),
     ) -> None:
         try:
             credentials = Credentials(app_id, server_secret)
@@ -102,7 +106,7 @@ class ZimClient:
             self._limiter.qps = qps
         self._owns_sessions = sessions is None
         self._sessions = sessions or SessionManager(session=session)
-        self._caller = Caller(credentials, self._url, self._limiter, self._sessions, timeout)
+        self._caller = Caller(credentials, self._url, self._limiter, self._sessions, timeout, Emitter(observers))
 
     @classmethod
     def from_env(cls, **options: Unpack[ClientOptions]) -> Self:
@@ -292,9 +296,8 @@ class ZimClient:
             raise _misuse(priority)
         if deadline is not None or max_wait is not None:
             _check_durations(deadline, max_wait)
-        return await self._caller.call(
-            ready, priority, deadline or self._deadline, max_wait or self._max_wait, retry or self._retry
-        )
+        call = self._caller.observed_call if self._caller.is_observed else self._caller.call
+        return await call(ready, priority, deadline or self._deadline, max_wait or self._max_wait, retry or self._retry)
 
 
 _PRIORITIES: Final = get_args(Priority)

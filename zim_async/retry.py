@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import math
 import random
 from collections.abc import Awaitable, Callable
@@ -18,7 +17,6 @@ if TYPE_CHECKING:
     from tenacity import RetryCallState
 
 T = TypeVar("T")
-log = logging.getLogger("zim_async")
 
 # A call that the server refuses for its rate so often isn't unlucky: somebody else uses up the quota for good.
 MAX_THROTTLED: Final = 100
@@ -75,6 +73,7 @@ async def repeat(
     *,
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     time_left: Callable[[], float] = lambda: math.inf,
+    on_wait: Callable[[ZimError, float], None] = lambda _error, _seconds: None,
 ) -> T:
     """Make further attempts after a first one that failed, until one succeeds.
 
@@ -86,6 +85,7 @@ async def repeat(
         attempt: Makes one attempt. Raises ``ZimError`` if it fails.
         sleep: Waits so many seconds.
         time_left: Returns the seconds left until the call's deadline.
+        on_wait: Called before each wait, with the error and the seconds.
 
     Raises:
         ZimError: The last attempt's error, as soon as another attempt wouldn't help or comes too late.
@@ -101,7 +101,7 @@ async def repeat(
         wait=course.wait,
         stop=course.is_over,
         sleep=sleep,
-        before_sleep=_log_wait,
+        before_sleep=lambda state: on_wait(_error_of(state), state.upcoming_sleep),
         reraise=True,
     )
     async for manager in retrying:
@@ -124,7 +124,7 @@ class _Course:
     def wait(self, state: RetryCallState) -> float:
         """Count the attempt that just ended, and return the seconds to wait before the next."""
         error = _error_of(state)
-        if _is_throttled(error):
+        if verdict_of(error) is Verdict.SLOW_DOWN:
             self._throttled += 1
             backoff = 0.0  # the queue makes it wait
         else:
@@ -144,15 +144,8 @@ def _is_transient(error: BaseException) -> bool:
     return isinstance(error, ZimError) and verdict_of(error) in (Verdict.RETRY, Verdict.SLOW_DOWN)
 
 
-def _is_throttled(error: BaseException | None) -> bool:
-    return isinstance(error, ZimError) and verdict_of(error) is Verdict.SLOW_DOWN
-
-
-def _error_of(state: RetryCallState) -> BaseException | None:
-    return state.outcome.exception() if state.outcome else None
-
-
-def _log_wait(state: RetryCallState) -> None:
-    error = _error_of(state)
-    level = logging.DEBUG if _is_throttled(error) else logging.WARNING  # the limiter sums those up
-    log.log(level, "attempt %d failed, next in %.2f s: %s", state.attempt_number, state.upcoming_sleep, error)
+def _error_of(state: RetryCallState) -> ZimError:
+    error = state.outcome.exception() if state.outcome else None
+    if not isinstance(error, ZimError):  # never: nothing else is repeated
+        raise TypeError(f"no error to repeat after: {error!r}")
+    return error

@@ -1,7 +1,7 @@
 """The session manager: one aiohttp connector, shared by any number of clients and tasks.
 
 The rule about secrets, told once: a signed URL is in aiohttp's errors, their tracebacks and frames. So failures
-leave ``post`` as values, made after the ``except`` block ended. By the time that a caller raises them, the frames
+leave ``request`` as values, made after the ``except`` block ended. By the time that a caller raises them, the frames
 that held the URL are gone.
 """
 
@@ -72,17 +72,18 @@ class SessionManager:
     async def __aexit__(self, *_: object) -> None:
         await self.close()
 
-    async def post(
-        self, host: URL, query: str, body: bytes, *, timeout: float, max_bytes: int
+    async def request(
+        self, method: str, host: URL, query: str, body: bytes | None, *, timeout: float, max_bytes: int
     ) -> RawResponse | ZimError:
-        """Send a body and return what came back, or the failure as a value.
+        """Send a request and return what came back, or the failure as a value.
 
         Redirects are not followed: they would carry the signature elsewhere.
 
         Args:
+            method: "POST" or "GET".
             host: Where to.
             query: The signed query.
-            body: The request body.
+            body: The request body, or None.
             timeout: For the whole exchange, in seconds.
             max_bytes: The response body is read to one byte beyond.
 
@@ -101,20 +102,22 @@ class SessionManager:
         self._in_flight += 1
         sockets_opened, sent_at = self._sockets_opened, time.monotonic()
         try:
-            response = await session.post(
+            response = await session.request(
+                method,
                 host.with_query(query),
-                data=body if len(body) <= _LARGE_BODY else io.BytesIO(body),
+                data=io.BytesIO(body) if body is not None and len(body) > _LARGE_BODY else body,
                 allow_redirects=False,
                 timeout=connecting,
+                middlewares=None if method == "POST" else (_send_once,),
             )
             content = await _read_bounded(response, max_bytes)
         except asyncio.CancelledError:
             if not group.stop(task):
                 raise
             return _to_transport_error(TimeoutError())
-        except RuntimeError:  # how aiohttp says that a session or its loop is closed
-            return ClosedError("the aiohttp session is closed, or belongs to another event loop; nothing was sent")
         except Exception as error:  # noqa: BLE001, a lent session's trace hooks may raise anything
+            if isinstance(error, RuntimeError) and session.closed:
+                return ClosedError("the aiohttp session was closed; nothing was sent")
             return _to_transport_error(error)
         finally:
             group.stop(task)
@@ -168,7 +171,10 @@ class SessionManager:
         if self._loop is not loop:
             await self._move_to(loop)
         if self._session is None:
-            self._session = self._new_session()
+            try:
+                self._session = self._new_session()
+            except RuntimeError:
+                raise ClosedError("the aiohttp session that was lent belongs to another event loop") from None
         return self._session
 
     def _new_session(self) -> aiohttp.ClientSession:
@@ -202,6 +208,20 @@ class SessionManager:
 
 def _is_over(loop: asyncio.AbstractEventLoop | None) -> bool:
     return loop is None or loop.is_closed()
+
+
+async def _send_once(request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:
+    """Keep aiohttp from repeating a GET: its signature and its permit are good for one request.
+
+    It does so by itself when a connection that was kept alive dies, unless the error is of another class.
+    """
+    try:
+        return await handler(request)
+    except _NEVER_SENT:
+        raise
+    except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError) as error:
+        name = type(error).__name__
+    raise aiohttp.ClientConnectionError(name)
 
 
 async def _read_bounded(response: aiohttp.ClientResponse, max_bytes: int) -> bytes:
