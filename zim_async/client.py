@@ -16,7 +16,7 @@ from .actions import Action, ClearPeerMessage, ConvType, DeleteConv, check_actio
 from .errors import ClosedError, ConfigError, InvalidArgumentError, ZimError
 from .events import Emitter, Observer
 from .limits import Priority, Rate, RateLimiter
-from .limits.limiter import shared_limiter
+from .limits.registry import shared_limiter
 from .retry import RetryPolicy
 from .session import SessionManager
 
@@ -101,7 +101,7 @@ class ZimClient:
         self._deadline = deadline
         self._max_wait = max_wait
         self._retry = retry or RetryPolicy()
-        self._limiter = limiter or shared_limiter(quota_domain(self._url), app_id)
+        self._limiter = limiter or shared_limiter(quota_domain(self._url), app_id, self)
         if qps is not None:
             self._limiter.qps = qps
         self._owns_sessions = sessions is None
