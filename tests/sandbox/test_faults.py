@@ -1,10 +1,12 @@
 import asyncio
+from typing import Any
 
 import aiohttp
 import pytest
 
 from tests.support.raw_requests import post, post_for_code
-from zim_async import InvalidArgumentError
+from zim_async import ApiError, InvalidArgumentError, NotFoundError, TransportError
+from zim_async._codes import RULES
 from zim_async.sandbox import Sandbox
 
 
@@ -15,6 +17,20 @@ async def test_a_code_is_returned_without_acting(box: Sandbox) -> None:
     assert box.messages("alice", "bob") == ["hello"]
     assert await post_for_code(box) == 0
     assert box.messages("alice", "bob") == []
+
+
+@pytest.mark.parametrize("kind", [ApiError, *ApiError.__subclasses__()])
+async def test_a_class_of_error_stands_for_a_code_that_raises_it(box: Sandbox, kind: type[ApiError]) -> None:
+    box.fail_next(kind)
+    assert RULES[await post_for_code(box)].error is kind
+
+
+@pytest.mark.parametrize(
+    "arguments", [{}, {"error": NotFoundError, "code": 7}, {"error": TransportError}, {"error": 7}]
+)
+def test_what_no_code_raises_is_refused(arguments: dict[str, Any]) -> None:
+    with pytest.raises(InvalidArgumentError, match="code"):
+        Sandbox().fail_next(**arguments)
 
 
 @pytest.mark.parametrize("after_acting", [False, True])

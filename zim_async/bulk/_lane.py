@@ -54,7 +54,7 @@ class Pace:
     page: int = 500
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Shared:
     """What the lanes of a job share; ``reached`` tells whether the server has answered as documented."""
 

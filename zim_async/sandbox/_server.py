@@ -14,7 +14,7 @@ from typing import Any, Final, NamedTuple, Self
 
 from aiohttp import web
 
-from .._codes import RULES, SUCCESS
+from .._codes import RULES, SUCCESS, code_of
 from ..actions import MAX_REQUEST_BYTES, ConvType, is_action_name, show_value
 from ..errors import ApiError, InvalidArgumentError
 from ._conversations import Conversations
@@ -163,9 +163,24 @@ class Sandbox:
 
     # Faults, each for the next `times` requests that are signed well, in time and within the rate
 
-    def fail_next(self, *, code: int, times: int = 1) -> None:
-        """Respond with a return code, without acting."""
-        self._faults.add(Fault(times, code=code))
+    def fail_next(self, error: type[ApiError] | None = None, *, code: int | None = None, times: int = 1) -> None:
+        """Refuse, without acting.
+
+        Args:
+            error: The class of the error that the client is to raise.
+            code: The return code, instead of a class.
+            times: The number of requests.
+
+        Raises:
+            InvalidArgumentError: There isn't exactly one of class and code, or no code raises that class.
+
+        Example:
+            box.fail_next(NotFoundError)
+            box.fail_next(code=7, times=5)
+        """
+        if (error is None) == (code is None):
+            raise InvalidArgumentError("give a class of error or a code, and not both")
+        self._faults.add(Fault(times, code=_code_of(error) if code is None else code))
 
     def answer_next(
         self, *, status: int = 200, body: bytes | None = None, retry_after: str | None = None, times: int = 1
@@ -230,6 +245,14 @@ class Sandbox:
 
     def _now(self) -> float:
         return time.time() + self.clock_skew
+
+
+def _code_of(error: object) -> int:
+    if isinstance(error, type) and issubclass(error, ApiError):
+        return code_of(error)
+    raise InvalidArgumentError(
+        f"no return code raises {show_value(error)}: give an ApiError class, or use answer_next or drop_next"
+    )
 
 
 def _run(handler: Handler, given: Parameters) -> tuple[int, Mapping[str, Any]]:
