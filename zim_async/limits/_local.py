@@ -14,7 +14,7 @@ from typing import Final
 from ._adaptation import Adaptation
 from .window import Priority
 
-BANK: Final = 0.05  # seconds of the bulk pace that a late wake-up may make good
+BANK: Final = 0.02  # seconds of the bulk pace that a late wake-up may make good
 CYCLES_AVERAGED: Final = 3
 LONGEST_SLEEP: Final = 1.0  # seconds until the window looks again while calls wait, whatever it knows
 FEW: Final = 64  # permits that came back, and not worth forgetting
