@@ -7,7 +7,7 @@ from statistics import mean
 
 from tests.support import virtual_clock
 from tests.support.shared_quota import share_quota
-from zim_async.sandbox._counting import COUNTERS
+from zim_async.sandbox import COUNTERS
 
 NETWORKS = (("loopback", 0.001, 0.0005), ("40 ms + 5 ms", 0.02, 0.005), ("200 ms + 30 ms", 0.1, 0.03))
 

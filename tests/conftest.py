@@ -48,6 +48,12 @@ async def box() -> AsyncIterator[Sandbox]:
 
 
 @pytest.fixture
+async def strict_box() -> AsyncIterator[Sandbox]:
+    async with Sandbox(strict=True) as sandbox:
+        yield sandbox
+
+
+@pytest.fixture
 def env(box: Sandbox, monkeypatch: pytest.MonkeyPatch) -> Sandbox:
     """The sandbox, with the environment pointing at it."""
     monkeypatch.setenv("ZIM_APP_ID", str(box.app_id))

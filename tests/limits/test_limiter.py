@@ -16,7 +16,7 @@ from zim_async.actions import Action
 from zim_async.limits import ActionLimiter, Priority
 from zim_async.limits._adaptation import PAUSE
 from zim_async.limits._queue import INTERACTIVE_IN_A_ROW
-from zim_async.sandbox._counting import COUNTERS, Counting
+from zim_async.sandbox import COUNTERS, Counting
 
 
 def most_in_any_second(times: list[float]) -> int:
@@ -423,9 +423,9 @@ def test_rates_by_action() -> None:
     assert limiter.of("DeleteConv").qps == 50
     assert limiter.of("ClearPeerMessage").qps == 20
     limiter.qps = {"ClearPeerMessage": 9}
-    assert limiter.qps == {"ClearPeerMessage": 9, "DeleteConv": 50}
+    assert limiter.qps.items() >= {"ClearPeerMessage": 9, "DeleteConv": 50, "QueryConversationList": 20}.items()
     limiter.qps = 7
-    assert limiter.qps == {"ClearPeerMessage": 7, "DeleteConv": 7}
+    assert set(limiter.qps.values()) == {7}
     assert limiter.of("DeleteConv").qps == limiter.of("QueryUserInfos").qps == 7
     assert "DeleteConv=<ActionLimiter qps=7 permits=7.0 in_flight=0 waiting=0>" in repr(limiter)
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from tests.support.limiters import action_limiter
 from zim_async._round_trip import RoundTrips
 from zim_async.limits import Permit
-from zim_async.sandbox._counting import COUNTERS, Counting
+from zim_async.sandbox import COUNTERS, Counting
 
 QPS = 20
 SETTLING = 60.0
