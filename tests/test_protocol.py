@@ -1,9 +1,6 @@
-import contextlib
 import copy
 import json
 import pickle
-from datetime import UTC, datetime
-from typing import Any
 from urllib.parse import parse_qs
 
 import pytest
@@ -13,7 +10,6 @@ from hypothesis import strategies as st
 from zim_async import (
     ApiError,
     ConfigError,
-    Conversation,
     ConvType,
     DeleteConv,
     ProtocolError,
@@ -25,7 +21,6 @@ from zim_async._protocol import (
     Credentials,
     RawResponse,
     decode,
-    parse_conversations,
     parse_date,
     parse_retry_after,
     sign,
@@ -101,75 +96,6 @@ def test_what_else_a_response_holds_is_its_data() -> None:
 def test_a_response_is_made_in_one_line_for_mocks() -> None:
     assert Response(action="DeleteConv") == Response(0, "success", "", "DeleteConv", 1, {})
     assert Response(data={"TotalCount": 0}).data["TotalCount"] == 0
-
-
-def page(**data: Any) -> Response:
-    return Response(0, "success", "r1", "QueryConversationList", 1, data)
-
-
-def test_a_page_of_conversations_is_parsed() -> None:
-    rows = [
-        {"ConvId": "bob", "UpdateTime": 1615186943000},
-        {"ConvId": "carol", "ConvType": 0, "UpdateTime": 1615186943001},
-        {"ConvId": "g7", "ConvType": 2, "UpdateTime": 0, "More": "fields"},
-    ]
-    conversations, following = parse_conversations(page(TotalCount=9, Next=2**60, List=rows))
-    assert conversations == [
-        Conversation("bob", ConvType.PEER, datetime(2021, 3, 8, 7, 2, 23, tzinfo=UTC)),
-        Conversation("carol", ConvType.PEER, datetime(2021, 3, 8, 7, 2, 23, 1000, tzinfo=UTC)),
-        Conversation("g7", ConvType.GROUP, datetime(1970, 1, 1, tzinfo=UTC)),
-    ]
-    assert following == 2**60
-
-
-@pytest.mark.parametrize("data", [{}, {"List": []}, {"List": None, "Next": 0}, {"TotalCount": 0, "Next": None}])
-def test_an_empty_page_is_the_end(data: dict[str, Any]) -> None:
-    assert parse_conversations(page(**data)) == ([], 0)
-
-
-@pytest.mark.parametrize(
-    ("data", "says"),
-    [
-        ({"Next": -1}, "Next"),
-        ({"Next": False}, "Next"),
-        ({"Next": ""}, "Next"),
-        ({"List": False}, "List"),
-        ({"List": {}}, "List"),
-        ({"Next": True}, "Next"),
-        ({"Next": 1.0}, "Next"),
-        ({"Next": "7"}, "Next"),
-        ({"Next": 2**63}, "Next"),
-        ({"List": {"ConvId": "bob"}}, "List"),
-        ({"List": "bob"}, "List"),
-        ({"List": [None]}, "List"),
-        ({"List": ["bob"]}, "List"),
-        ({"List": [{"UpdateTime": 1}]}, "ConvId"),
-        ({"List": [{"ConvId": "", "UpdateTime": 1}]}, "ConvId"),
-        ({"List": [{"ConvId": 7, "UpdateTime": 1}]}, "ConvId"),
-        ({"List": [{"ConvId": "bob", "ConvType": 1, "UpdateTime": 1}]}, "ConvType"),
-        ({"List": [{"ConvId": "bob", "ConvType": False, "UpdateTime": 1}]}, "ConvType"),
-        ({"List": [{"ConvId": "bob", "ConvType": True, "UpdateTime": 1}]}, "ConvType"),
-        ({"List": [{"ConvId": "bob", "ConvType": 2.0, "UpdateTime": 1}]}, "ConvType"),
-        ({"List": [{"ConvId": "bob", "ConvType": "2", "UpdateTime": 1}]}, "ConvType"),
-        ({"List": [{"ConvId": "bob"}]}, "UpdateTime"),
-        ({"List": [{"ConvId": "bob", "UpdateTime": "1"}]}, "UpdateTime"),
-        ({"List": [{"ConvId": "bob", "UpdateTime": -1}]}, "UpdateTime"),
-        ({"List": [{"ConvId": "bob", "UpdateTime": 10**40}]}, "UpdateTime"),
-        ({"List": [{"ConvId": "bob", "UpdateTime": 253_402_300_800_000}]}, "UpdateTime"),
-    ],
-)
-def test_a_page_that_isnt_the_documented_one_is_refused(data: dict[str, Any], says: str) -> None:
-    with pytest.raises(ProtocolError, match=says) as caught:
-        parse_conversations(page(**data))
-    assert (caught.value.action, caught.value.request_id) == ("QueryConversationList", "r1")
-    assert "r1" in str(caught.value)
-
-
-@given(st.recursive(st.none() | st.integers() | st.text() | st.booleans(), lambda inner: st.lists(inner)))
-def test_parsing_a_page_raises_nothing_else(value: object) -> None:
-    for data in ({"List": value}, {"List": [value]}, {"List": [{"ConvId": "bob", "UpdateTime": value}]}):
-        with contextlib.suppress(ProtocolError):
-            parse_conversations(page(**data))
 
 
 @pytest.mark.parametrize(

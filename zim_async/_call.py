@@ -22,7 +22,7 @@ from typing import Final
 from yarl import URL
 
 from ._codes import Verdict, verdict_of
-from ._protocol import Credentials, RawResponse, Response, Sendable, decode, ready_to_send, signed_query
+from ._protocol import Credentials, RawResponse, Request, Response, Sendable, decode, ready_to_send, signed_query
 from ._server_clock import ServerClock, clock_skew_error, is_clock_refusal
 from .actions import Action
 from .errors import ClosedError, InvalidArgumentError, QueueTimeoutError, TransportError, ZimError
@@ -178,6 +178,7 @@ class Caller:
                 policy,
                 error,
                 attempt,
+                idempotent=call.action.idempotent,
                 sleep=self._pause,
                 time_left=lambda: ends_at - time.monotonic(),
                 on_wait=partial(self._tell_wait, call),
@@ -230,10 +231,11 @@ class Caller:
         action, timestamp = call.action, self._clock.now()
         observed = self._emitter.is_needed
         sent_at = time.monotonic() if observed else 0.0
-        query = signed_query(self._credentials, action.name, os.urandom(8).hex(), timestamp)
+        method, parameters = _method_of(action)
+        query = signed_query(self._credentials, action.name, os.urandom(8).hex(), timestamp, parameters)
         try:
             raw = await self._sessions.request(
-                "POST", self._url, query, action.body(), timeout=self._timeout, max_bytes=action.max_response_bytes
+                method, self._url, query, action.body(), timeout=self._timeout, max_bytes=action.max_response_bytes
             )
         except BaseException as error:
             permit.release()
@@ -309,6 +311,13 @@ class Caller:
                 queue_seconds=made[0].queued if made else seconds,
             )
         )
+
+
+def _method_of(action: Sendable) -> tuple[str, str]:
+    """Return the HTTP method of a request, and the parameters of a GET."""
+    if type(action) is Request and action.content is None:
+        return "GET", action.parameters
+    return "POST", ""
 
 
 def _is_throttled(outcome: Response | ZimError) -> bool:

@@ -11,22 +11,27 @@ import math
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC
 from email.utils import parsedate_to_datetime
 from types import MappingProxyType
 from typing import Any, Final, NamedTuple, NoReturn, TypeAlias
 
 from ._codes import RULES, SUCCESS, TOO_MANY_REQUESTS, UNDOCUMENTED
-from .actions import MAX_PAGE_TOKEN, MAX_REQUEST_BYTES, PACKAGE_ACTIONS, Action, Conversation, ConvType
+from .actions import (
+    MAX_REQUEST_BYTES,
+    PACKAGE_ACTIONS,
+    Action,
+    encode_body,
+    encode_query,
+    is_action_name,
+    show_value,
+)
 from .errors import ApiError, ConfigError, InvalidArgumentError, ProtocolError, TransportError
 
 MAX_SHOWN_CHARACTERS: Final = 200
 # In a message, any such number may be a signature; a request ID may itself look like one.
 _SIGNATURE: Final = re.compile("(?:Signature=)?[0-9A-Fa-f]{32}")
 _QUERY: Final = re.compile("(Signature(?:=|%3[Dd]))[0-9A-Fa-f]{32}")
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
-MAX_UNIX_MS: Final = 253_402_300_799_999  # the end of the year 9999, the last that a datetime can say
-_CONV_TYPES: Final = frozenset(ConvType)
 _parse_json: Final[Callable[[str], tuple[Any, int]]] = json.JSONDecoder().raw_decode
 
 
@@ -55,17 +60,19 @@ class Request:
 
     Args:
         name: The action's name.
-        content: The request body.
+        content: The request body, or None for a GET.
+        parameters: What a GET adds to the query, encoded.
         idempotent: Whether it may be sent again when the outcome is unknown.
         max_response_bytes: A longer response body is refused.
     """
 
     name: str
-    content: bytes
+    content: bytes | None
+    parameters: str = ""
     idempotent: bool = False
     max_response_bytes: int = Action.max_response_bytes
 
-    def body(self) -> bytes:
+    def body(self) -> bytes | None:
         """Return the request body."""
         return self.content
 
@@ -84,7 +91,26 @@ def ready_to_send(action: Action) -> Sendable:
     body = action.body()
     if not isinstance(body, bytes) or len(body) > MAX_REQUEST_BYTES:
         raise InvalidArgumentError(f"{type(action).__name__}.body must return at most {MAX_REQUEST_BYTES} bytes")
-    return Request(action.name, body, action.idempotent, action.max_response_bytes)
+    return Request(action.name, body, idempotent=action.idempotent, max_response_bytes=action.max_response_bytes)
+
+
+def to_request(name: object, body: object, method: object, idempotent: object) -> Request:
+    """Return the request of an action that is called by its name.
+
+    Raises:
+        InvalidArgumentError: The vendor can't have given that name, or the body can't be written.
+    """
+    if not isinstance(name, str) or not is_action_name(name):
+        raise InvalidArgumentError(f"an action's name has ASCII letters and digits only: {show_value(name)}")
+    if method not in ("POST", "GET"):
+        raise InvalidArgumentError(f"method must be 'POST' or 'GET', not {show_value(method)}")
+    if not isinstance(idempotent, bool):
+        raise InvalidArgumentError(f"idempotent must be True or False, not {show_value(idempotent)}")
+    if body is not None and not isinstance(body, Mapping):
+        raise InvalidArgumentError(f"body must be a mapping or None, not {show_value(body)}")
+    if method == "GET":
+        return Request(name, None, encode_query(body or {}), idempotent=idempotent)
+    return Request(name, encode_body(body or {}), idempotent=idempotent)
 
 
 class RawResponse(NamedTuple):
@@ -164,35 +190,19 @@ def decode(
         if end != len(text):
             content = None
     except (ValueError, RecursionError):
-        return _unexpected(status, f"not JSON: {_shown(raw.body.decode(errors='replace'))}")
+        return _unexpected(status, f"not JSON: {show_text(raw.body.decode(errors='replace'))}")
     code = content.pop("Code", None) if isinstance(content, dict) else None
     # By type: False, 0.0 and their like equal 0. A number that no server counts to would only flood the log.
     if type(code) is not int or code.bit_length() > 63:
-        return _unexpected(status, f"no integer Code: {_shown(raw.body.decode(errors='replace'))}")
+        return _unexpected(status, f"no integer Code: {show_text(raw.body.decode(errors='replace'))}")
     message, request_id = content.pop("Message", ""), content.pop("RequestId", "")
     if not (isinstance(message, str) and isinstance(request_id, str)):
         message, request_id = _text(message), _text(request_id)
     if code != SUCCESS:
-        return _refusal(code, _shown(message), _escaped(_QUERY.sub(r"\1[signature]", request_id)))
+        return _refusal(code, show_text(message), escape_text(_QUERY.sub(r"\1[signature]", request_id)))
     if status != 200:
         return _unexpected(status, "Code 0, which is no success under that status")
     return Response(code, message, request_id, action.name, attempts, content)
-
-
-def parse_conversations(response: Response) -> tuple[list[Conversation], int]:
-    """Return the conversations of a page of ``QueryConversationList``, and the ``next`` of the page after it.
-
-    The vendor leaves out what is 0: a ``ConvType`` that is absent is PEER, an absent ``Next`` the end, as 0 is.
-
-    Raises:
-        ProtocolError: The page isn't what the vendor documents.
-    """
-    rows, token = _field(response.data, "List", []), _field(response.data, "Next", 0)
-    if not isinstance(rows, list):
-        raise _bad_page(response, "List", rows)
-    if type(token) is not int or not 0 <= token <= MAX_PAGE_TOKEN:
-        raise _bad_page(response, "Next", token)
-    return [_parse_conversation(response, row) for row in rows], token
 
 
 def parse_date(value: str | None) -> float | None:
@@ -226,35 +236,6 @@ def _problem_with(app_id: object, server_secret: object) -> str | None:
     return None
 
 
-def _parse_conversation(response: Response, row: object) -> Conversation:
-    if not isinstance(row, dict):
-        raise _bad_page(response, "List", row)
-    conv_id, conv_type, updated_at = row.get("ConvId"), _field(row, "ConvType", 0), row.get("UpdateTime")
-    if not isinstance(conv_id, str) or not conv_id:
-        raise _bad_page(response, "ConvId", row)
-    if type(conv_type) is not int or conv_type not in _CONV_TYPES:
-        raise _bad_page(response, "ConvType", row)
-    if type(updated_at) is not int or not 0 <= updated_at <= MAX_UNIX_MS:
-        raise _bad_page(response, "UpdateTime", row)
-    return Conversation(conv_id, ConvType(conv_type), _EPOCH + timedelta(milliseconds=updated_at))
-
-
-def _field(content: Mapping[str, Any], name: str, absent: object) -> Any:
-    value = content.get(name)
-    return absent if value is None else value
-
-
-def _bad_page(response: Response, field: str, value: object) -> ProtocolError:
-    error = ProtocolError(
-        f"a page of conversations with another {field} than the documented one: {_shown(ascii(value))}."
-        f" Report it to the vendor with the request ID {_escaped(response.request_id) or 'none'}",
-        status=200,
-        action=response.action,
-    )
-    error.request_id, error.attempts, error.idempotent = response.request_id, response.attempts, True
-    return error
-
-
 def _refusal(code: int, message: str, request_id: str) -> ApiError:
     rule = RULES.get(code, UNDOCUMENTED)
     error = rule.error(
@@ -278,12 +259,13 @@ def _text(value: object) -> str:
     return value if isinstance(value, str) else "" if value is None else str(value)
 
 
-def _shown(text: str) -> str:
+def show_text(text: str) -> str:
     """Make a server's text fit to show: it may echo the signed request, forge a log line, or flood one."""
-    return _escaped(_SIGNATURE.sub("[signature]", text))
+    return escape_text(_SIGNATURE.sub("[signature]", text))
 
 
-def _escaped(text: str) -> str:
+def escape_text(text: str) -> str:
+    """Return the start of a text on one line, with what doesn't print escaped."""
     shown = text[:MAX_SHOWN_CHARACTERS]
     if not shown.isprintable():
         shown = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in shown)

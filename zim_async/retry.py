@@ -71,6 +71,7 @@ async def repeat(
     error: ZimError,
     attempt: Callable[[], Awaitable[T]],
     *,
+    idempotent: bool = True,
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     time_left: Callable[[], float] = lambda: math.inf,
     on_wait: Callable[[ZimError, float], None] = lambda _error, _seconds: None,
@@ -83,6 +84,7 @@ async def repeat(
         policy: How often, and after which waits.
         error: Why the first attempt failed.
         attempt: Makes one attempt. Raises ``ZimError`` if it fails.
+        idempotent: Whether it may be repeated when the outcome is unknown.
         sleep: Waits so many seconds.
         time_left: Returns the seconds left until the call's deadline.
         on_wait: Called before each wait, with the error and the seconds.
@@ -90,14 +92,19 @@ async def repeat(
     Raises:
         ZimError: The last attempt's error, as soon as another attempt wouldn't help or comes too late.
     """
-    if not _is_transient(error):
+
+    def may_be_repeated(error: BaseException) -> bool:
+        # Anything but the library's own errors, cancellation above all, passes through untouched.
+        return isinstance(error, ZimError) and _is_transient(error) and (idempotent or not error.maybe_applied)
+
+    if not may_be_repeated(error):
         raise error
     # Imported when something is to be repeated: that takes a fifth of what importing this library would.
     from tenacity import AsyncRetrying, retry_if_exception
 
     course = _Course(policy, time_left)
     retrying = AsyncRetrying(
-        retry=retry_if_exception(_is_transient),
+        retry=retry_if_exception(may_be_repeated),
         wait=course.wait,
         stop=course.is_over,
         sleep=sleep,
@@ -139,9 +146,8 @@ class _Course:
         return too_many or state.upcoming_sleep >= self._time_left()
 
 
-def _is_transient(error: BaseException) -> bool:
-    # Anything but the library's own errors, cancellation above all, passes through untouched.
-    return isinstance(error, ZimError) and verdict_of(error) in (Verdict.RETRY, Verdict.SLOW_DOWN)
+def _is_transient(error: ZimError) -> bool:
+    return verdict_of(error) in (Verdict.RETRY, Verdict.SLOW_DOWN)
 
 
 def _error_of(state: RetryCallState) -> ZimError:

@@ -82,7 +82,7 @@ class SessionManager:
         Args:
             method: "POST" or "GET".
             host: Where to.
-            query: The signed query.
+            query: The signed query, encoded.
             body: The request body, or None.
             timeout: For the whole exchange, in seconds.
             max_bytes: The response body is read to one byte beyond.
@@ -104,7 +104,7 @@ class SessionManager:
         try:
             response = await session.request(
                 method,
-                host.with_query(query),
+                _url(host, query),
                 data=io.BytesIO(body) if body is not None and len(body) > _LARGE_BODY else body,
                 allow_redirects=False,
                 timeout=connecting,
@@ -208,6 +208,12 @@ class SessionManager:
 
 def _is_over(loop: asyncio.AbstractEventLoop | None) -> bool:
     return loop is None or loop.is_closed()
+
+
+def _url(host: URL, query: str) -> URL:
+    return URL.build(
+        scheme=host.scheme, authority=host.raw_authority, path=host.raw_path, query_string=query, encoded=True
+    )
 
 
 async def _send_once(request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:
