@@ -84,7 +84,7 @@ class Caller:
         """Do as ``call`` does, and tell the observers how the call began and ended."""
         started_at = time.monotonic()
         made: list[_Call] = []
-        self._emitter.emit(CallStarted(action.name, priority))
+        self._emitter.emit(CallStarted(action.name, priority, self._url.host or "", self._url.port or 443))
         try:
             response = await self.call(action, priority, deadline, max_wait, policy, made)
         except BaseException as error:
