@@ -14,7 +14,7 @@ FLOORS = (
     {"client"},
     {"bulk"},
     {"sandbox"},
-    {"pytest_plugin"},
+    {"pytest_plugin", "telemetry"},
     {"cli", "__main__"},
 )
 SANDBOX_SEES = {"actions", "_codes", "errors", "sandbox"}
