@@ -21,8 +21,8 @@ from .limits import ActionLimiter, RateLimiter
 try:
     from opentelemetry import context, metrics, trace
     from opentelemetry.context import Context
-except ImportError as error:
-    raise ImportError("zim_async.telemetry needs OpenTelemetry: pip install 'zim_async[otel]'") from error
+except ImportError:
+    raise ImportError("zim_async.telemetry needs OpenTelemetry: pip install 'zim_async[otel]'") from None
 
 Attributes: TypeAlias = dict[str, str | int | float]
 
