@@ -248,6 +248,7 @@ async def test_conversations_are_read_over_all_pages(box: Sandbox, make_client: 
     assert found[-1].conv_type is ConvType.GROUP
     assert found[0].updated_at.utcoffset() is not None
     assert [arrival.action for arrival in box.arrivals] == ["QueryConversationList"] * 2
+    box.fail_next(code=660500002)
     with pytest.raises(NotFoundError):
         _ = [one async for one in zim.conversations("nobody")]
 

@@ -216,7 +216,7 @@ async def test_a_queue_that_is_too_long_is_told_at_once(box: Sandbox, make_clien
     assert 4 < caught.value.estimated_wait < 7
     assert (caught.value.action, caught.value.attempts) == ("DeleteConv", 0)
     zim.qps = 20
-    assert zim.qps == {"ClearPeerMessage": 20, "DeleteConv": 20}
+    assert set(zim.qps.values()) == {20}
     await asyncio.gather(*waiting)
 
 

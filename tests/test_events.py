@@ -83,7 +83,7 @@ async def test_an_observer_that_raises_is_logged_once_and_breaks_nothing(
     for _ in range(3):
         await zim.send(ACTION)
     assert len(events) == 9
-    assert [record.levelno for record in caplog.records] == [logging.ERROR]
+    assert sum(record.levelno == logging.ERROR for record in caplog.records) == 1
 
 
 async def test_observers_are_called_in_the_calls_own_task(make_client: MakeClient) -> None:

@@ -22,9 +22,7 @@ from rich.console import Console
 
 from .. import bulk
 from ..actions import Action
-from ..bulk._journal import Journal
-from ..bulk._progress import Progress
-from ..bulk._records import Entry, State
+from ..bulk import Outcome, Progress, State, read_journal, remove_finished_journal
 from ..client import ZimClient
 from ..errors import InvalidArgumentError, ZimError
 from ..limits.limiter import DEFAULT_QPS
@@ -148,9 +146,8 @@ def cleanup(
                 progress = asyncio.run(_run(source, path, qps, sandbox, signals))
             if failed is not None:
                 _write_failed(path, failed, source.format)
-            if journal is None and not (progress.remaining or progress.refused):
-                for finished in (path, Path(f"{path}.lock")):
-                    finished.unlink(missing_ok=True)
+            if journal is None:
+                remove_finished_journal(path)
     except (KeyboardInterrupt, asyncio.CancelledError):
         click.echo("interrupted; run the same again to go on", err=True)
         return INTERRUPTED if signals.began else RESUMABLE
@@ -174,26 +171,26 @@ def cleanup(
 def journal(path: Path, state: str | None, as_json: bool) -> int:
     """Show where the job of JOURNAL stands, also while it runs; "sent" is what is in flight, or may have been."""
     try:
-        with Journal.view(path) as found:
-            if state is not None:
-                rows = (_entry_row(entry) for entry in found.entries(State(state)))
-                write_rows(sys.stdout, "jsonl" if as_json else "csv", rows, COLUMNS + _REASON)
-                return DONE
-            tallies = found.tallies()
+        found = read_journal(path, *([] if state is None else [State(state)]))
+        if state is not None:
+            write_rows(sys.stdout, "jsonl" if as_json else "csv", map(_outcome_row, found), COLUMNS + _REASON)
+            return DONE
     except ZimError as error:
         click.echo(f"zim-async: {error}", err=True)
         return STOPPED
     if as_json:
-        click.echo(json.dumps({"app_id": found.app_id, "host": found.host, "actions": tally_values(tallies)}))
+        click.echo(json.dumps({"app_id": found.app_id, "host": found.host, "actions": tally_values(found.tallies)}))
     else:
-        Console().print(tally_table(tallies, f"AppId {found.app_id} at {found.host}"))
+        Console().print(tally_table(found.tallies, f"AppId {found.app_id} at {found.host}"))
     return DONE
 
 
 async def _plan(client: ZimClient, source: _Source, path: Path, as_json: bool) -> int:
     async with client as zim:
-        progress = await bulk.plan(zim, source.actions(), journal=path)
-        seconds = math.ceil(max(tally.remaining / zim.qps[name] for name, tally in progress.tallies.items()))
+        progress = await bulk.plan(zim, source.actions(), journal=path, unlisted="send")
+        seconds = math.ceil(
+            max((progress.of(name).remaining / zim.qps[name] for name in progress.tallies), default=0.0)
+        )
     if as_json:
         values = {"dry_run": True, "bad_rows": source.bad_rows, "seconds_at_quota": seconds}
         click.echo(json.dumps(report_values(progress) | values))
@@ -215,7 +212,12 @@ async def _run(source: _Source, path: Path, qps: float | None, sandbox: bool, si
         try:
             async with _sandbox_client(qps) if sandbox else ZimClient.from_env(qps=qps) as zim:
                 return await bulk.cleanup(
-                    zim, source.actions(), journal=path, on_progress=on_progress, stop=signals.stop
+                    zim,
+                    source.actions(),
+                    journal=path,
+                    on_progress=on_progress,
+                    stop=signals.stop,
+                    unlisted="send",
                 )
         finally:
             if signals.began:
@@ -262,14 +264,14 @@ def _check_failed(failed: Path | None, journal: Path, files: tuple[str, ...]) ->
 
 
 def _write_failed(journal: Path, failed: Path, form: Format) -> None:
-    with Journal.view(journal) as found, open_to_write(failed) as file:
-        write_rows(file, form, map(_entry_row, found.entries(State.REFUSED)), COLUMNS + _REASON)
+    with open_to_write(failed) as file:
+        write_rows(file, form, map(_outcome_row, read_journal(journal, State.REFUSED)), COLUMNS + _REASON)
 
 
-def _entry_row(entry: Entry) -> dict[str, object]:
-    row = to_row(entry.action)
-    if entry.code is not None:
-        row |= {"code": entry.code, "reason": entry.message, "request_id": entry.request_id}
+def _outcome_row(outcome: Outcome) -> dict[str, object]:
+    row = to_row(outcome.action)
+    if outcome.code:
+        row |= {"code": outcome.code, "reason": outcome.message, "request_id": outcome.request_id}
     return row
 
 

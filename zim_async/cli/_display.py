@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections import deque
+from collections.abc import Mapping
 from datetime import timedelta
 from typing import Final, Self
 
@@ -14,12 +15,11 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from ..bulk._progress import Progress
-from ..bulk._records import Tallies
+from ..bulk import Progress, State
 
 RATE_SECONDS: Final = 30.0  # over which the rate is taken
 LINE_SECONDS: Final = 5.0  # between plain lines
-_STATES: Final = ("waiting", "in flight or unknown", "done", "already gone", "refused")  # as in a tally
+_STATES: Final = dict(zip(State, ("waiting", "in flight or unknown", "done", "not found", "refused"), strict=True))
 
 
 class Speed:
@@ -32,7 +32,7 @@ class Speed:
         """Take a look at a job; looks within the same second are passed over."""
         if self._samples and now - self._samples[-1][0] < 1.0:
             return
-        self._samples.append((now, {name: tally.finished for name, tally in progress.tallies.items()}))
+        self._samples.append((now, {name: progress.of(name).finished for name in progress.tallies}))
         while now - self._samples[0][0] > RATE_SECONDS:
             self._samples.popleft()
 
@@ -41,11 +41,12 @@ class Speed:
         if len(self._samples) < 2:
             return 0.0
         (since, before), (until, now) = self._samples[0], self._samples[-1]
-        return (now[name] - before[name]) / (until - since)
+        return (now.get(name, 0) - before.get(name, 0)) / (until - since)
 
     def seconds_left(self, progress: Progress) -> float | None:
         """Return how long the job takes from here on at this speed, or None while that isn't known."""
-        waits = [(tally.remaining, self.of(name)) for name, tally in progress.tallies.items() if tally.remaining]
+        left = {name: progress.of(name).remaining for name in progress.tallies}
+        waits = [(count, self.of(name)) for name, count in left.items() if count]
         return max((count / speed for count, speed in waits), default=0.0) if all(speed for _, speed in waits) else None
 
 
@@ -92,10 +93,10 @@ class Display:
         if self._progress is None:
             return "reading"
         bars = Table.grid(padding=(0, 2))
-        for name, tally in self._progress.tallies.items():
-            if tally.total:
-                bar = ProgressBar(total=tally.total, completed=tally.finished, width=40)
-                bars.add_row(name, bar, f"{tally.finished}/{tally.total}", f"{self._speed.of(name):.1f}/s")
+        for name in self._progress.tallies:
+            one = self._progress.of(name)
+            bar = ProgressBar(total=one.total, completed=one.finished, width=40)
+            bars.add_row(name, bar, f"{one.finished}/{one.total}", f"{self._speed.of(name):.1f}/s")
         return Group(bars, Text(self._line(self._progress)))  # as it is: a server's text may look like markup
 
 
@@ -104,28 +105,28 @@ def duration(seconds: float) -> str:
     return str(timedelta(seconds=round(seconds)))
 
 
-def tally_table(tallies: Tallies, title: str) -> Table:
+def tally_table(tallies: Mapping[str, Mapping[State, int]], title: str) -> Table:
     """Return a table of how many actions are in each state."""
     table = Table(title=title)
     table.add_column("")
     for name in tallies:
         table.add_column(name, justify="right")
-    for state, *counts in zip(_STATES, *tallies.values(), strict=True):
-        table.add_row(state, *map(str, counts))
-    table.add_row("all", *(str(tally.total) for tally in tallies.values()), style="bold")
+    for state, label in _STATES.items():
+        table.add_row(label, *(str(tally[state]) for tally in tallies.values()))
+    table.add_row("all", *(str(sum(tally.values())) for tally in tallies.values()), style="bold")
     return table
 
 
-def tally_values(tallies: Tallies) -> dict[str, dict[str, int]]:
+def tally_values(tallies: Mapping[str, Mapping[State, int]]) -> dict[str, dict[str, int]]:
     """Return for machines how many actions of each name are in each state."""
-    return {name: tally._asdict() for name, tally in tallies.items()}
+    return {name: {state.value: tally[state] for state in State} for name, tally in tallies.items()}
 
 
 def report_line(progress: Progress) -> str:
     """Return what is to be said of a run besides the table."""
     return (
         f"{progress.read} read, {progress.duplicates} of them duplicates or known from before; {progress.retried}"
-        f" retried, {progress.rate_refusals} refused for their rate; {duration(progress.seconds)}"
+        f" retried, {progress.throttled} refused for their rate; {duration(progress.seconds)}"
     )
 
 
@@ -133,14 +134,14 @@ def report_values(progress: Progress) -> dict[str, object]:
     """Return a run's figures for machines."""
     return {
         "done": progress.done,
-        "already_gone": progress.already_gone,
+        "not_found": progress.not_found,
         "refused": progress.refused,
-        "waiting": sum(tally.waiting for tally in progress.tallies.values()),
-        "sent": sum(tally.sent for tally in progress.tallies.values()),
+        "waiting": progress.count(State.WAITING),
+        "sent": progress.count(State.SENT),
         "read": progress.read,
         "duplicates": progress.duplicates,
         "retried": progress.retried,
-        "rate_refusals": progress.rate_refusals,
+        "throttled": progress.throttled,
         "seconds": round(progress.seconds, 3),
         "interrupted": progress.interrupted,
         "actions": tally_values(progress.tallies),
@@ -149,6 +150,6 @@ def report_values(progress: Progress) -> dict[str, object]:
 
 def _counts(progress: Progress) -> str:
     return (
-        f"done {progress.done}, already gone {progress.already_gone}, refused {progress.refused},"
-        f" retried {progress.retried}, refused for rate {progress.rate_refusals}"
+        f"done {progress.done}, not found {progress.not_found}, refused {progress.refused},"
+        f" retried {progress.retried}, refused for rate {progress.throttled}"
     )
