@@ -24,6 +24,8 @@ try:
 except ImportError:
     raise ImportError("zim_async.telemetry needs OpenTelemetry: pip install 'zim_async[otel]'") from None
 
+__all__ = ["OpenTelemetryObserver"]
+
 Attributes: TypeAlias = dict[str, str | int | float]
 
 SYSTEM: Final = "rpc.system.name"
