@@ -89,7 +89,7 @@ class Sandbox:
         self._port = port
         self._runner: web.AppRunner | None = None
         self._closing = asyncio.Event()
-        self._gate = Gate(self.app_id, self.server_secret, self._now)
+        self._gate = Gate()
         self._seen: defaultdict[str, SlidingSecond] = defaultdict(lambda: SlidingSecond(MAX_RECORDED))
         self._limits: defaultdict[str, Counter] = defaultdict(lambda: COUNTERS[counting](limit))
         self._faults = Faults()
@@ -230,7 +230,7 @@ class Sandbox:
             raise refusal(100000006)
         if name not in self._handlers:
             raise refusal(100000007)
-        if code := self._gate.check(request.query):
+        if code := self._gate.check(request.query, self.app_id, self.server_secret, self._now()):
             raise refusal(code)
         if not self._limits[name].accepts(now):
             raise refusal(7)
