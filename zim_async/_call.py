@@ -215,7 +215,7 @@ class Caller:
         call.ends_at = math.inf if deadline is None else call.started_at + deadline
         error: ZimError
         if self._emitter.is_needed:
-            self._emitter.emit(CallStarted(action.name, priority))
+            self._emitter.emit(CallStarted(action.name, priority, self._url.host or "", self._url.port or 443))
         try:
             async with asyncio.timeout(deadline):
                 permit = await limiter.acquire(priority, max_wait, owner=self)
