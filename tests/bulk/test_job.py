@@ -33,7 +33,8 @@ from zim_async.bulk import _job, _outage, plan
 from zim_async.bulk._journal import Journal
 from zim_async.bulk._progress import Progress
 from zim_async.bulk._records import State
-from zim_async.cli._rows import to_row, write_rows
+from zim_async.cli._columns import to_row
+from zim_async.cli._rows import write_rows
 from zim_async.limits import Permit, Priority
 from zim_async.sandbox import Sandbox
 

@@ -272,25 +272,25 @@ async def test_the_first_signal_drains(box: Sandbox, start: Any, number: signal.
     assert report["interrupted"]
     assert report["done"] == len(box.arrivals) == sent
     assert report["sent"] == 0
-    assert "run the same again to go on" in err
+    assert "run the same again to resume" in err
     box.delay = 0.0
     code, out, _ = await ended(start("a.csv", "--json", "--journal", "job", "--qps", "1000"))
     assert (code, json.loads(out)["done"], len(box.arrivals)) == (0, 200, 200)
 
 
-async def test_the_second_signal_leaves_at_once(box: Sandbox, start: Any) -> None:
+async def test_the_second_signal_leaves_immediately(box: Sandbox, start: Any) -> None:
     Path("a.csv").write_text(csv_of(200))
     box.delay = 8.0
     job = start("a.csv")
     await arrived(box, 30)
     job.send_signal(signal.SIGINT)
-    assert "once more to leave at once" in await asyncio.to_thread(lambda: skip_to(job, "once more"))
+    assert "interrupt again" in await asyncio.to_thread(lambda: skip_to(job, "interrupt again"))
     began = asyncio.get_running_loop().time()
     job.send_signal(signal.SIGINT)
     code, _, err = await ended(job)
     assert code == 130
     assert asyncio.get_running_loop().time() - began < 3
-    assert err == "interrupted; run the same again to go on\n"
+    assert err == "interrupted; run the same again to resume\n"
 
 
 def skip_to(job: Job, text: str) -> str:
@@ -315,7 +315,7 @@ async def test_a_job_can_be_watched_while_it_runs(box: Sandbox, start: Any, caps
     Path("a.csv").write_text(csv_of(200))
     job = start("a.csv", "--journal", "job")
     await arrived(box, 30)
-    assert await run("journal", "job", "--json") == 0
+    assert await run("journal", "job", "--json") == 4
     tallies = report_of(capsys)["actions"].values()
     assert sum(sum(tally.values()) for tally in tallies) == 200
     assert await run("cleanup", "a.csv", "--journal", "job") == 5

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import pytest
 
 from zim_async import __main__, cli
-from zim_async.cli import _main
+from zim_async.cli import _demo
 from zim_async.cli._demo import DemoResult
 from zim_async.sandbox import Sandbox
 
@@ -39,6 +39,8 @@ async def test_both_actions(env: Sandbox, capsys: pytest.CaptureFixture[str]) ->
         (["delete-conv", "alice", "x" * 33, "--type", "peer"], 2, "conv_id must have 1 to 32 characters"),
         (["fly"], 2, "fly"),
         (["sandbox", "--port", "70000"], 2, "70000"),
+        (["sandbox", "--fail", "busy"], 2, "'busy' is no return code"),
+        (["sandbox", "--fail", "7:0"], 2, "'7:0' is no return code"),
     ],
 )
 async def test_usage_errors(
@@ -89,23 +91,16 @@ def test_a_demo_that_finds_the_state_wrong_fails(
     async def wrong(_operations: int, on_done: object) -> DemoResult:
         return DemoResult(1, 0, 0, 0, {}, 1.0, 1.0, ["bob lost alice"])
 
-    monkeypatch.setattr(_main, "run_demo", wrong)
+    monkeypatch.setattr(_demo, "run_demo", wrong)
     assert cli.main(["demo"]) == 1
     assert "wrong: bob lost alice" in capsys.readouterr().out
-
-
-def test_a_terminal_gets_a_bar(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    monkeypatch.setenv("FORCE_COLOR", "1")
-    monkeypatch.setenv("TERM", "xterm")
-    assert cli.main(["demo", "--ops", "2"]) == 0
-    assert "2/2" in capsys.readouterr().out
 
 
 def test_an_interrupt_is_quiet(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(_main, "run_demo", interrupt)
+    monkeypatch.setattr(_demo, "run_demo", interrupt)
     assert cli.main(["demo"]) == 130
     assert "interrupted" in capsys.readouterr().err
 
