@@ -24,9 +24,9 @@ from statistics import median
 
 from benchmarks.overhead import resident_bytes
 from zim_async import ClearPeerMessage, ConvType, DeleteConv, RateLimiter, ZimClient, cleanup
-from zim_async.bulk import plan
-from zim_async.bulk._journal import Journal
-from zim_async.bulk._records import Outcome, State
+from zim_async.bulk import State, plan, read_journal
+from zim_async.bulk._journal import Journal, now
+from zim_async.bulk._records import Mark
 from zim_async.cli._columns import to_row
 from zim_async.cli._rows import RowFile, RowReader, write_rows
 from zim_async.sandbox import Sandbox
@@ -152,9 +152,8 @@ async def kill_jobs(directory: Path, kills: int) -> dict[str, int]:
             with contextlib.suppress(ProcessLookupError):
                 process.send_signal(signal.SIGKILL)
             await process.wait()
-            with Journal.view(journal) as found:
-                falsely_done += sum(not is_done(box, entry.action) for entry in found.entries(State.DONE))
-                sent = sum(1 for _ in found.entries(State.SENT))
+            falsely_done += sum(not is_done(box, outcome.action) for outcome in read_journal(journal, State.DONE))
+            sent = sum(1 for _ in read_journal(journal, State.SENT))
             unknown += sent
             most_unknown = max(most_unknown, sent)
         box.delay = 0.0
@@ -162,8 +161,7 @@ async def kill_jobs(directory: Path, kills: int) -> dict[str, int]:
             *command, "5000", env=os.environ | settings, stdout=DEVNULL, stderr=DEVNULL
         )
         assert await process.wait() == 0
-        with Journal.view(journal) as found:
-            done = sum(1 for _ in found.entries(State.DONE))
+        done = sum(1 for _ in read_journal(journal, State.DONE))
         return {
             "kills": kills,
             "actions": count,
@@ -208,15 +206,16 @@ def cut_logs(directory: Path) -> dict[str, int]:
         journal.add(some(200))
         journal.commit()
         done: set[object] = set()
-        for row in journal.claim("DeleteConv", 0, 50):
-            journal.record([Outcome(row, State.DONE)])
+        for row in journal.open_rows("DeleteConv", 0, 50):
+            journal.write([Mark(row, State.WAITING, State.SENT, now())])
+            journal.write([Mark(row, State.SENT, State.DONE, now(), 0)])
             done.add(row.action)
         log = Path(f"{path}-wal").read_bytes()
         for cut in range(len(log) - LOG_FRAMES_CUT * (4096 + 24), len(log) + 1):
             shutil.copy(path, crashed)
             Path(f"{crashed}-wal").write_bytes(log[:cut])
-            with Journal.open(crashed, APP_ID, "127.0.0.1") as found:
-                falsely_done += sum(entry.action not in done for entry in found.entries(State.DONE))
+            Journal.open(crashed, APP_ID, "127.0.0.1").close()
+            falsely_done += sum(outcome.action not in done for outcome in read_journal(crashed, State.DONE))
             cuts += 1
     return {"cuts": cuts, "falsely_done": falsely_done}
 

@@ -18,7 +18,7 @@ import aiohttp
 
 from benchmarks.processes import running_server
 from zim_async import ConvType, DeleteConv, RetryPolicy, ZimClient
-from zim_async.sandbox._counting import COUNTERS, Counting
+from zim_async.sandbox import COUNTERS, Counting
 
 CALLS, QPS = 400, 20
 IDEAL = CALLS / QPS - 1.0

@@ -13,7 +13,7 @@ import signal
 from functools import partial
 from typing import Any
 
-from zim_async.sandbox._counting import COUNTERS, Counter, Counting
+from zim_async.sandbox import COUNTERS, Counter, Counting
 
 ANSWER = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{}"
 

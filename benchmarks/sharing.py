@@ -3,12 +3,11 @@
 Played on a virtual clock, over ten seeds. `python -m benchmarks.sharing`
 """
 
-import random
 from statistics import mean
 
 from tests.support import virtual_clock
 from tests.support.shared_quota import share_quota
-from zim_async.sandbox._counting import COUNTERS
+from zim_async.sandbox import COUNTERS
 
 NETWORKS = (("loopback", 0.001, 0.0005), ("40 ms + 5 ms", 0.02, 0.005), ("200 ms + 30 ms", 0.1, 0.03))
 
@@ -18,10 +17,7 @@ def main() -> None:
     print("counting      network          used  refused  largest/smallest share")
     for name, trip, jitter in NETWORKS:
         for counting in COUNTERS:
-            outcomes = []
-            for seed in range(10):
-                random.seed(seed)
-                outcomes.append(virtual_clock.run(share_quota(counting, 4, trip, jitter)))
+            outcomes = [virtual_clock.run(share_quota(counting, 4, trip, jitter, seed=seed)) for seed in range(10)]
             used, refused = mean(o.used for o in outcomes), mean(o.refused for o in outcomes)
             fairness = mean(o.largest_to_smallest for o in outcomes)
             print(f"{counting:13} {name:15} {used:5.3f}   {refused:5.1%}  {fairness:5.2f}")

@@ -42,14 +42,14 @@ def no_credentials(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def no_dither(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Permits come back on the instant while the quota isn't shared."""
-    monkeypatch.setattr("zim_async.limits._local.DITHER_ALONE", 0.0)
+async def box() -> AsyncIterator[Sandbox]:
+    async with Sandbox() as sandbox:
+        yield sandbox
 
 
 @pytest.fixture
-async def box() -> AsyncIterator[Sandbox]:
-    async with Sandbox() as sandbox:
+async def strict_box() -> AsyncIterator[Sandbox]:
+    async with Sandbox(strict=True) as sandbox:
         yield sandbox
 
 

@@ -1,16 +1,28 @@
 import json
 import pickle
+from typing import Any
+from urllib.parse import parse_qs
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from zim_async import ClearPeerMessage, ConvType, DeleteConv, InvalidArgumentError
+from zim_async import (
+    ClearMemberGroupMessage,
+    ClearPeerMessage,
+    ConvType,
+    DeleteConv,
+    InvalidArgumentError,
+    QueryConversationList,
+)
+from zim_async.actions import Action, encode_query
 
 
 def test_bodies_are_the_vendors() -> None:
     assert ClearPeerMessage("älice", 'b"b').body() == '{"FromUserId":"älice","ToUserId":"b\\"b"}'.encode()
     assert DeleteConv("alice", "g7", ConvType.GROUP).body() == b'{"FromUserId":"alice","ConvId":"g7","ConvType":2}'
+    assert ClearMemberGroupMessage("alice", "g7").body() == b'{"FromUserId":"alice","GroupId":"g7"}'
+    assert QueryConversationList("alice", 500, 7).body() == b'{"FromUserId":"alice","Limit":500,"Next":7}'
 
 
 @given(st.text(min_size=1, max_size=32), st.text(min_size=1, max_size=32), st.sampled_from(ConvType))
@@ -76,3 +88,85 @@ def test_other_conversation_types_are_refused(value: object) -> None:
 def test_conversation_type_has_no_default() -> None:
     with pytest.raises(TypeError):
         DeleteConv("a", "b")  # type: ignore[call-arg]
+
+
+@pytest.mark.parametrize(
+    ("kind", "idempotent", "max_response_bytes"),
+    [
+        (ClearPeerMessage, True, 64 * 2**10),
+        (DeleteConv, True, 64 * 2**10),
+        (ClearMemberGroupMessage, True, 64 * 2**10),
+        (QueryConversationList, True, 8 * 2**20),
+        (Action, False, 8 * 2**20),
+    ],
+)
+def test_an_action_says_what_its_calls_need(kind: type[Action], idempotent: bool, max_response_bytes: int) -> None:
+    assert (kind.qps, kind.idempotent, kind.max_response_bytes) == (20.0, idempotent, max_response_bytes)
+
+
+def test_the_first_page_is_asked_for_by_default() -> None:
+    assert QueryConversationList("alice") == QueryConversationList("alice", limit=100, next=0)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        *[("limit", value) for value in (0, 501, True, 1.0, "7", None)],
+        *[("next", value) for value in (-1, 2**63, False, 0.0, None)],
+    ],
+)
+def test_pages_out_of_range_are_refused(field: str, value: Any) -> None:
+    with pytest.raises(InvalidArgumentError, match=field):
+        QueryConversationList("alice", **{field: value})
+
+
+@pytest.mark.parametrize("make", [lambda user: ClearMemberGroupMessage("alice", user), QueryConversationList])
+def test_the_ids_of_every_action_are_checked(make: Any) -> None:
+    assert make("x" * 32)
+    with pytest.raises(InvalidArgumentError, match="not 33"):
+        make("x" * 33)
+
+
+@given(st.dictionaries(st.text(min_size=1), st.text(min_size=1) | st.integers() | st.lists(st.text(min_size=1))))
+def test_the_query_of_a_get_says_what_its_parameters_say(parameters: dict[str, Any]) -> None:
+    try:
+        query = encode_query(parameters)
+    except InvalidArgumentError:
+        return
+    assert query.isascii()
+    expected: dict[str, list[str]] = {}
+    for key, value in parameters.items():
+        name = key.removesuffix("[]") + "[]" if isinstance(value, list) else key
+        for item in value if isinstance(value, list) else [value]:
+            expected.setdefault(name, []).append(str(item))
+    assert parse_qs(query, strict_parsing=bool(query)) == expected
+
+
+def test_lists_in_a_query_are_the_vendors() -> None:
+    query = encode_query({"FromUserId": "a b&c", "UserId": ["ü", "bob"], "Limit": 5, "Share": 1e22})
+    assert query == "FromUserId=a%20b%26c&UserId%5B%5D=%C3%BC&UserId%5B%5D=bob&Limit=5&Share=1e%2B22"
+
+
+@pytest.mark.parametrize("key", ["Action", "AppId", "SignatureNonce", "Timestamp", "Signature", "SignatureVersion"])
+def test_what_signs_a_request_is_no_parameter_of_a_get(key: str) -> None:
+    with pytest.raises(InvalidArgumentError, match=key):
+        encode_query({key: "x"})
+
+
+@pytest.mark.parametrize("value", [None, True, float("nan"), float("inf"), b"x", {}, "\ud800", [[]], [None]])
+def test_what_a_query_cant_hold_is_refused(value: Any) -> None:
+    with pytest.raises(InvalidArgumentError, match="UserId"):
+        encode_query({"UserId": value})
+
+
+def test_numbers_too_long_to_show_are_refused() -> None:
+    with pytest.raises(InvalidArgumentError, match="UserId"):
+        encode_query({"UserId": 10**5000})
+    with pytest.raises(InvalidArgumentError, match="conv_type"):
+        DeleteConv("a", "b", 10**5000)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("key", ["", 7, None, "\ud800"])
+def test_keys_that_a_query_cant_hold_are_refused(key: Any) -> None:
+    with pytest.raises(InvalidArgumentError, match="parameter"):
+        encode_query({key: "x"})

@@ -8,6 +8,7 @@ from yarl import URL
 from zim_async import ClearPeerMessage, ClosedError, ConvType, DeleteConv, RateLimiter, ServerBusyError, SessionManager
 from zim_async._call import Caller
 from zim_async._protocol import Credentials
+from zim_async.events import Emitter
 from zim_async.sandbox import Sandbox
 
 ACTION = DeleteConv("alice", "bob", ConvType.PEER)
@@ -21,7 +22,7 @@ def limiter() -> RateLimiter:
 @pytest.fixture
 async def caller(box: Sandbox, limiter: RateLimiter) -> AsyncIterator[Caller]:
     async with SessionManager() as sessions:
-        yield Caller(Credentials(box.app_id, box.server_secret), URL(box.base_url), limiter, sessions, timeout=5.0)
+        yield Caller(Credentials(box.app_id, box.server_secret), URL(box.base_url), limiter, sessions, 5.0, Emitter())
 
 
 async def test_who_holds_a_permit_sends_immediately_and_once(

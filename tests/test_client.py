@@ -41,7 +41,7 @@ from zim_async import (
 )
 from zim_async.client import ClientOptions
 from zim_async.limits import Priority
-from zim_async.limits._local import PAUSE
+from zim_async.limits._adaptation import PAUSE
 from zim_async.sandbox import Sandbox
 
 SERVER = re.compile(r"https://zim-api-fra\.zego\.im/\?.*")
@@ -216,7 +216,7 @@ async def test_a_queue_that_is_too_long_is_told_at_once(box: Sandbox, make_clien
     assert 4 < caught.value.estimated_wait < 7
     assert (caught.value.action, caught.value.attempts) == ("DeleteConv", 0)
     zim.qps = 20
-    assert zim.qps == {"ClearPeerMessage": 20, "DeleteConv": 20}
+    assert set(zim.qps.values()) == {20}
     await asyncio.gather(*waiting)
 
 
@@ -255,7 +255,7 @@ async def test_bulk_calls_let_others_go_first(box: Sandbox, make_client: MakeCli
         done.append(name)
 
     await asyncio.gather(*(one(f"bulk {n}", "bulk") for n in range(3)), one("user", "interactive"))
-    assert done.index("user") == 2
+    assert done == ["bulk 0", "user", "bulk 1", "bulk 2"]
     with pytest.raises(InvalidArgumentError, match="priority"):
         await delete(zim, priority="urgent")
 
@@ -469,7 +469,7 @@ async def test_own_actions_are_checked_before_anything_is_sent(box: Sandbox, zim
 
 
 class NeverResponding(SessionManager):
-    async def post(self, *_: object, **__: object) -> NoReturn:
+    async def request(self, *_: object, **__: object) -> NoReturn:
         await asyncio.Event().wait()
         raise AssertionError
 
@@ -638,7 +638,7 @@ async def test_attempts_are_logged_at_debug_and_retries_at_warning(
     await zim.send(ClearPeerMessage("alice", "bob"))
     levels = [record.levelname for record in caplog.records if record.name == "zim_async"]
     assert levels == ["DEBUG", "WARNING", "DEBUG"]
-    assert "code 1, server busy" in caplog.text
+    assert "ServerBusyError, code 1" in caplog.text
 
 
 async def test_a_client_tells_whom_it_calls_for_and_where(zim: ZimClient, box: Sandbox) -> None:

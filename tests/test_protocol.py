@@ -1,4 +1,5 @@
 import copy
+import json
 import pickle
 from urllib.parse import parse_qs
 
@@ -54,6 +55,11 @@ def test_query_holds_the_six_public_parameters() -> None:
     }
 
 
+def test_parameters_of_a_get_follow_those_that_sign_it() -> None:
+    signed = signed_query(VECTOR, "DeleteConv", NONCE, TIMESTAMP)
+    assert signed_query(VECTOR, "DeleteConv", NONCE, TIMESTAMP, "UserId%5B%5D=a") == f"{signed}&UserId%5B%5D=a"
+
+
 @pytest.mark.parametrize("app_id", [0, -1, 2**32, True, "12345", 1.0, None])
 def test_bad_app_ids_are_refused_without_showing_the_secret(app_id: object) -> None:
     with pytest.raises(ConfigError, match="app_id") as caught:
@@ -73,10 +79,23 @@ def test_credentials_never_show_the_secret() -> None:
 
 
 def test_success_is_a_response() -> None:
-    answer = RawResponse(200, b'{"Code":0,"Message":"success","RequestId":"r1","Extra":[1]}')
-    response = decode(DELETE, answer, 3)
-    assert response == Response(0, "success", "r1", "DeleteConv", 3)
+    response = decode(DELETE, RawResponse(200, b'{"Code":0,"Message":"success","RequestId":"r1"}'), 3)
+    assert response == Response(0, "success", "r1", "DeleteConv", 3, {})
     assert pickle.loads(pickle.dumps(response)) == response
+
+
+def test_what_else_a_response_holds_is_its_data() -> None:
+    body = b'{"Code":0,"MsgId":9007199254740993,"Huge":%d,"ErrorList":[{"UserId":"eve"}],"RequestId":"r1"}' % 10**40
+    response = decode(DELETE, RawResponse(200, body))
+    assert isinstance(response, Response)
+    assert response.data == {"MsgId": 2**53 + 1, "Huge": 10**40, "ErrorList": [{"UserId": "eve"}]}
+    assert json.loads(json.dumps(response.data)) == response.data
+    assert pickle.loads(pickle.dumps(response)) == response
+
+
+def test_a_response_is_made_in_one_line_for_mocks() -> None:
+    assert Response(action="DeleteConv") == Response(0, "success", "", "DeleteConv", 1, {})
+    assert Response(data={"TotalCount": 0}).data["TotalCount"] == 0
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,4 @@
 import asyncio
-import logging
 from collections.abc import Awaitable, Callable
 
 import pytest
@@ -143,11 +142,15 @@ def test_concurrent_calls_keep_their_own_count() -> None:
     assert virtual_clock.run(main()) == ["done"] * 20
 
 
-def test_each_wait_is_logged_with_its_reason(caplog: pytest.LogCaptureFixture) -> None:
-    policy = RetryPolicy(first_backoff=2, jitter=False)
-    with caplog.at_level(logging.WARNING, "zim_async"):
-        virtual_clock.run(timed(policy, busy()))
-    assert [record.getMessage() for record in caplog.records] == ["attempt 1 failed, next in 2.00 s: busy"]
+def test_each_wait_is_told_with_its_reason() -> None:
+    async def main() -> list[tuple[ZimError, float]]:
+        waits: list[tuple[ZimError, float]] = []
+        policy = RetryPolicy(first_backoff=2, jitter=False)
+        await repeat(policy, first, failing(), on_wait=lambda error, seconds: waits.append((error, seconds)))
+        return waits
+
+    first = busy()
+    assert virtual_clock.run(main()) == [(first, 2.0)]
 
 
 @pytest.mark.parametrize(

@@ -47,7 +47,7 @@ async def echo(request: web.Request) -> web.Response:
 
 async def test_posts_and_returns_what_came() -> None:
     async with serving(echo) as url, SessionManager() as sessions:
-        answer = await sessions.post(url, QUERY, b"body", **LIMITS)
+        answer = await sessions.request("POST", url, QUERY, b"body", **LIMITS)
     assert isinstance(answer, RawResponse)
     assert (answer.status, answer.body, answer.headers["Retry-After"]) == (200, b"body", "3")
     assert "Date" in answer.headers
@@ -62,7 +62,7 @@ async def test_one_connection_is_kept_and_shared() -> None:
 
     async with serving(note_peer) as url, SessionManager() as sessions:
         for _ in range(5):
-            await sessions.post(url, QUERY, b"", **LIMITS)
+            await sessions.request("POST", url, QUERY, b"", **LIMITS)
     assert len(peers) == 1
 
 
@@ -77,7 +77,7 @@ async def test_redirects_are_not_followed_and_cookies_not_kept() -> None:
 
     async with serving(redirect) as url, SessionManager() as sessions:
         for _ in range(2):
-            answer = await sessions.post(url, QUERY, b"", **LIMITS)
+            answer = await sessions.request("POST", url, QUERY, b"", **LIMITS)
             assert isinstance(answer, RawResponse)
             assert answer.status == 307
     assert seen == [{}, {}]
@@ -92,7 +92,7 @@ async def test_a_bomb_is_unpacked_no_further_than_the_limit() -> None:
     async with serving(explode) as url, SessionManager() as sessions:
         tracemalloc.start()
         try:
-            answer = await sessions.post(url, QUERY, b"", **LIMITS)
+            answer = await sessions.request("POST", url, QUERY, b"", **LIMITS)
             peak = tracemalloc.get_traced_memory()[1]
         finally:
             tracemalloc.stop()
@@ -111,7 +111,7 @@ async def test_a_body_in_pieces_is_read_whole() -> None:
         return response
 
     async with serving(in_pieces) as url, SessionManager() as sessions:
-        answer = await sessions.post(url, QUERY, b"", **LIMITS)
+        answer = await sessions.request("POST", url, QUERY, b"", **LIMITS)
     assert isinstance(answer, RawResponse)
     assert answer.body == b"piece piece piece "
 
@@ -126,7 +126,7 @@ async def test_no_connection_means_nothing_was_sent() -> None:
         unused.bind(("127.0.0.1", 0))
         url = URL(f"http://127.0.0.1:{unused.getsockname()[1]}/")
         async with SessionManager() as sessions:
-            error = await sessions.post(url, QUERY, b"", **LIMITS)
+            error = await sessions.request("POST", url, QUERY, b"", **LIMITS)
     assert isinstance(error, TransportError)
     assert not error.maybe_applied
     assert "nothing was sent" in str(error)
@@ -148,7 +148,7 @@ async def test_a_name_that_is_never_resolved_means_nothing_was_sent() -> None:
     connector = aiohttp.TCPConnector(resolver=Hanging())
     async with aiohttp.ClientSession(connector=connector) as session:
         sessions = SessionManager(session=session)
-        error = await sessions.post(URL("http://zim.example/"), QUERY, b"", timeout=0.1, max_bytes=MAX_BYTES)
+        error = await sessions.request("POST", URL("http://zim.example/"), QUERY, b"", timeout=0.1, max_bytes=MAX_BYTES)
         await sessions.close()
     assert isinstance(error, TransportError)
     assert not error.maybe_applied
@@ -164,7 +164,7 @@ async def test_a_lent_sessions_headers_are_kept_but_for_the_content_type() -> No
     headers = {"content-type": "text/plain", "X-Trace": "t1"}
     async with serving(note) as url, aiohttp.ClientSession(headers=headers) as session:
         sessions = SessionManager(session=session)
-        await sessions.post(url, QUERY, b"{}", **LIMITS)
+        await sessions.request("POST", url, QUERY, b"{}", **LIMITS)
         await sessions.close()
     assert seen == [["application/json", "t1"]]
 
@@ -176,7 +176,7 @@ async def test_a_trace_hook_that_raises_shows_no_signed_url() -> None:
     trace = aiohttp.TraceConfig()
     trace.on_request_start.append(fail)
     async with serving(echo) as url, aiohttp.ClientSession(trace_configs=[trace]) as session:
-        error = await SessionManager(session=session).post(url, QUERY, b"", **LIMITS)
+        error = await SessionManager(session=session).request("POST", url, QUERY, b"", **LIMITS)
     assert isinstance(error, TransportError)
     assert "raised KeyError" in str(error)
     assert hides_the_url(error)
@@ -194,7 +194,7 @@ async def test_time_out_and_reset_may_have_been_applied() -> None:
 
     for handler, says in ((stall, "no response in time"), (reset, "the connection failed")):
         async with serving(handler) as url, SessionManager() as sessions:
-            error = await sessions.post(url, QUERY, b"", timeout=0.1, max_bytes=MAX_BYTES)
+            error = await sessions.request("POST", url, QUERY, b"", timeout=0.1, max_bytes=MAX_BYTES)
         assert isinstance(error, TransportError)
         assert error.maybe_applied
         assert says in str(error)
@@ -211,11 +211,11 @@ async def test_close_waits_for_calls_in_flight_and_can_be_repeated() -> None:
 
     async with serving(wait) as url:
         sessions = SessionManager()
-        post = asyncio.create_task(sessions.post(url, QUERY, b"", **LIMITS))
+        post = asyncio.create_task(sessions.request("POST", url, QUERY, b"", **LIMITS))
         await arrived.wait()
         closing = [asyncio.create_task(sessions.close()) for _ in range(2)]
         await asyncio.sleep(0)
-        refused = await sessions.post(url, QUERY, b"", **LIMITS)
+        refused = await sessions.request("POST", url, QUERY, b"", **LIMITS)
         assert not closing[0].done()
         answer_now.set()
         answer = await post
@@ -241,7 +241,7 @@ def test_a_new_loop_gets_a_new_session() -> None:
 
     async def use() -> None:
         async with serving(echo) as url:
-            assert isinstance(await sessions.post(url, QUERY, b"", **LIMITS), RawResponse)
+            assert isinstance(await sessions.request("POST", url, QUERY, b"", **LIMITS), RawResponse)
 
     async def use_and_close() -> None:
         await use()
@@ -254,7 +254,7 @@ def test_a_new_loop_gets_a_new_session() -> None:
 def test_a_second_running_loop_is_told_so() -> None:
     async def main() -> None:
         async with SessionManager() as sessions:
-            error = await asyncio.to_thread(lambda: asyncio.run(sessions.post(URL(), QUERY, b"", **LIMITS)))
+            error = await asyncio.to_thread(lambda: asyncio.run(sessions.request("POST", URL(), QUERY, b"", **LIMITS)))
             assert isinstance(error, ZimError)
             assert "second event loop" in str(error)
 
@@ -280,7 +280,7 @@ async def test_a_lent_session_is_used_as_it_is_and_left_open() -> None:
         ) as own,
     ):
         async with SessionManager(session=own) as sessions:
-            answer = await sessions.post(url, QUERY, b"", **LIMITS)
+            answer = await sessions.request("POST", url, QUERY, b"", **LIMITS)
         assert isinstance(answer, RawResponse)
         assert answer.status == 500
         assert not own.closed
@@ -291,7 +291,7 @@ async def test_a_lent_session_is_used_as_it_is_and_left_open() -> None:
 async def test_a_lent_session_that_is_closed_is_a_clear_error() -> None:
     own = aiohttp.ClientSession()
     await own.close()
-    error = await SessionManager(session=own).post(URL("http://127.0.0.1:9/"), QUERY, b"", **LIMITS)
+    error = await SessionManager(session=own).request("POST", URL("http://127.0.0.1:9/"), QUERY, b"", **LIMITS)
     assert type(error) is ClosedError
     assert "lent is closed" in str(error)
 
@@ -307,7 +307,7 @@ async def test_only_calls_on_open_connections_teach_the_shortest_round_trip() ->
         return web.Response()
 
     async def learned_minima(sessions: SessionManager, url: URL) -> list[float]:
-        answers = [await sessions.post(url, QUERY, b"", **LIMITS) for _ in range(22)]
+        answers = [await sessions.request("POST", url, QUERY, b"", **LIMITS) for _ in range(22)]
         return [answer.min_round_trip for answer in answers if isinstance(answer, RawResponse)]
 
     async with serving(wait) as url, aiohttp.ClientSession() as own:
@@ -327,7 +327,7 @@ def test_calls_of_a_closed_loop_are_not_waited_for(monkeypatch: pytest.MonkeyPat
         await asyncio.Event().wait()
 
     async def leave_pending() -> asyncio.Task[object]:
-        task: asyncio.Task[object] = asyncio.create_task(sessions.post(URL(), QUERY, b"", **LIMITS))
+        task: asyncio.Task[object] = asyncio.create_task(sessions.request("POST", URL(), QUERY, b"", **LIMITS))
         await asyncio.sleep(0)
         return task
 
@@ -338,7 +338,7 @@ def test_calls_of_a_closed_loop_are_not_waited_for(monkeypatch: pytest.MonkeyPat
             gc.collect()
             assert sessions._in_flight == 0
 
-    monkeypatch.setattr(aiohttp.ClientSession, "post", hang)
+    monkeypatch.setattr(aiohttp.ClientSession, "request", hang)
     loop = asyncio.new_event_loop()
     loop.set_exception_handler(lambda *_: None)
     pending = [loop.run_until_complete(leave_pending())]

@@ -6,10 +6,10 @@ from pathlib import Path
 PACKAGE = Path(__file__).parents[1] / "zim_async"
 # Each floor may import those before it, and its neighbours on the same one.
 FLOORS = (
-    {"errors", "_timeouts", "_round_trip"},
+    {"errors", "events", "_timeouts", "_round_trip"},
     {"actions", "_codes"},
     {"_protocol", "_endpoints", "retry", "limits"},
-    {"session", "_server_clock"},
+    {"session", "_server_clock", "_pages"},
     {"_call"},
     {"client"},
     {"bulk"},

@@ -4,7 +4,15 @@ from typing import TYPE_CHECKING, Any
 
 from ._endpoints import Region
 from ._protocol import Response
-from .actions import Action, ClearPeerMessage, ConvType, DeleteConv
+from .actions import (
+    Action,
+    ClearMemberGroupMessage,
+    ClearPeerMessage,
+    Conversation,
+    ConvType,
+    DeleteConv,
+    QueryConversationList,
+)
 from .client import ZimClient
 from .errors import (
     ApiError,
@@ -38,11 +46,13 @@ __all__ = [
     "ActionLimiter",
     "ApiError",
     "AuthenticationError",
+    "ClearMemberGroupMessage",
     "ClearPeerMessage",
     "ClockSkewError",
     "ClosedError",
     "ConfigError",
     "ConvType",
+    "Conversation",
     "DeleteConv",
     "InvalidArgumentError",
     "InvalidParameterError",
@@ -52,6 +62,7 @@ __all__ = [
     "Priority",
     "Progress",
     "ProtocolError",
+    "QueryConversationList",
     "QueueTimeoutError",
     "Rate",
     "RateLimitedError",

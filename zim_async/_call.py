@@ -12,25 +12,24 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 import math
 import os
 import time
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 from yarl import URL
 
 from ._codes import Verdict, verdict_of
-from ._protocol import Credentials, RawResponse, Response, Sendable, decode, ready_to_send, signed_query
+from ._protocol import Credentials, RawResponse, Request, Response, Sendable, decode, ready_to_send, signed_query
 from ._server_clock import ServerClock, clock_skew_error, is_clock_refusal
 from .actions import Action
 from .errors import ClosedError, InvalidArgumentError, QueueTimeoutError, TransportError, ZimError
+from .events import AttemptEnded, CallEnded, CallStarted, Emitter, RetryScheduled
 from .limits import ActionLimiter, Permit, Priority, RateLimiter
 from .retry import RetryPolicy, repeat
 from .session import SessionManager
-
-log = logging.getLogger("zim_async")
 
 _NO_DEADLINE: Final = contextlib.nullcontext()  # as asyncio.timeout(None), which costs a waiting call 110 bytes
 _CLOSED: Final = "the client was closed while the call waited its turn; this attempt was not sent"
@@ -45,6 +44,7 @@ class _Call:
     priority: Priority
     max_wait: float | None = None
     queued: float = 0.0  # so far, in all its turns
+    queued_last: float = 0.0  # in its last turn
     attempts: int = 0
     sending: bool = False
     skew: float | None = None  # server minus local clock, when that is why the last attempt was refused
@@ -55,19 +55,52 @@ class Caller:
     """Sends the calls of one application."""
 
     def __init__(
-        self, credentials: Credentials, url: URL, limiter: RateLimiter, sessions: SessionManager, timeout: float
+        self,
+        credentials: Credentials,
+        url: URL,
+        limiter: RateLimiter,
+        sessions: SessionManager,
+        timeout: float,
+        emitter: Emitter,
     ) -> None:
         self._credentials = credentials
         self._url = url
         self._limiter = limiter
         self._sessions = sessions
         self._timeout = timeout
+        self._emitter = emitter
         self._clock = ServerClock()
         self._pausing: set[asyncio.Future[None]] = set()  # of calls between two attempts
         self.closed = False
 
-    async def call(
+    @property
+    def is_observed(self) -> bool:
+        """Whether anybody wants to know of calls as a whole: then ``observed_call`` is the one to take."""
+        return self._emitter.is_needed
+
+    async def observed_call(
         self, action: Sendable, priority: Priority, deadline: float | None, max_wait: float | None, policy: RetryPolicy
+    ) -> Response:
+        """Do as ``call`` does, and tell the observers how the call began and ended."""
+        started_at = time.monotonic()
+        made: list[_Call] = []
+        self._emitter.emit(CallStarted(action.name, priority))
+        try:
+            response = await self.call(action, priority, deadline, max_wait, policy, made)
+        except BaseException as error:
+            self._tell_end(action, priority, made, started_at, error)
+            raise
+        self._tell_end(action, priority, made, started_at, response)
+        return response
+
+    async def call(
+        self,
+        action: Sendable,
+        priority: Priority,
+        deadline: float | None,
+        max_wait: float | None,
+        policy: RetryPolicy,
+        made: list[_Call] | None = None,
     ) -> Response:
         """Send an action when its turn comes, again where that may help, and return the server's response.
 
@@ -77,6 +110,7 @@ class Caller:
             deadline: For everything, in seconds.
             max_wait: For the queue, repeats' turns included, in seconds.
             policy: How often to repeat what failed.
+            made: Gets the call once it had its turn.
 
         Raises:
             ZimError: Stamped with the action's name and the attempts made.
@@ -89,7 +123,10 @@ class Caller:
             async with _NO_DEADLINE if deadline is None else asyncio.timeout(deadline):
                 # Waited for before anything else is made: hundreds of thousands may wait.
                 permit = await limiter.acquire(priority, max_wait, owner=self)
-                call = _Call(action, limiter, priority, max_wait, time.monotonic() - asked_at)
+                queued = time.monotonic() - asked_at
+                call = _Call(action, limiter, priority, max_wait, queued, queued)
+                if made is not None:
+                    made.append(call)
                 outcome = await self._attempt(call, permit)
                 if isinstance(outcome, Response):
                     return outcome
@@ -137,7 +174,15 @@ class Caller:
             return outcome
 
         try:
-            return await repeat(policy, error, attempt, sleep=self._pause, time_left=lambda: ends_at - time.monotonic())
+            return await repeat(
+                policy,
+                error,
+                attempt,
+                idempotent=call.action.idempotent,
+                sleep=self._pause,
+                time_left=lambda: ends_at - time.monotonic(),
+                on_wait=partial(self._tell_wait, call),
+            )
         except (ClosedError, QueueTimeoutError):
             pass
         # That says nothing about what the server did. Its last word does.
@@ -150,7 +195,8 @@ class Caller:
         try:
             return await call.limiter.acquire(call.priority, max_wait, owner=self, again=True)
         finally:
-            call.queued += time.monotonic() - asked_at
+            call.queued_last = time.monotonic() - asked_at
+            call.queued += call.queued_last
 
     async def _pause(self, seconds: float) -> None:
         """Wait between two attempts. Raises ``ClosedError`` when the client is closed meanwhile."""
@@ -183,10 +229,13 @@ class Caller:
         call.attempts += 1
         call.sending, call.skew = True, None
         action, timestamp = call.action, self._clock.now()
-        query = signed_query(self._credentials, action.name, os.urandom(8).hex(), timestamp)
+        observed = self._emitter.is_needed
+        sent_at = time.monotonic() if observed else 0.0
+        method, parameters = _method_of(action)
+        query = signed_query(self._credentials, action.name, os.urandom(8).hex(), timestamp, parameters)
         try:
-            raw = await self._sessions.post(
-                self._url, query, action.body(), timeout=self._timeout, max_bytes=action.max_response_bytes
+            raw = await self._sessions.request(
+                method, self._url, query, action.body(), timeout=self._timeout, max_bytes=action.max_response_bytes
             )
         except BaseException as error:
             permit.release()
@@ -206,21 +255,80 @@ class Caller:
         else:
             permit.release()
             outcome = raw
-        _note(call, outcome)
+        if isinstance(outcome, ZimError) and not isinstance(outcome, ClosedError):
+            call.last_error = outcome
+        if observed:
+            self._tell_attempt(call, outcome, time.monotonic() - sent_at)
         return outcome
+
+    def _tell_attempt(self, call: _Call, outcome: Response | ZimError, seconds: float) -> None:
+        code, error = _code_and_error(outcome)
+        self._emitter.emit(
+            AttemptEnded(
+                action=call.action.name,
+                priority=call.priority,
+                attempt=call.attempts,
+                code=code,
+                error=error,
+                throttled=_is_throttled(outcome),
+                seconds=seconds,
+                queue_seconds=call.queued_last,
+                request_id=outcome.request_id,
+            )
+        )
+
+    def _tell_wait(self, call: _Call, error: ZimError, seconds: float) -> None:
+        self._emitter.emit(
+            RetryScheduled(
+                action=call.action.name,
+                priority=call.priority,
+                attempt=call.attempts,
+                code=error.code,
+                error=type(error).__name__,
+                throttled=_is_throttled(error),
+                delay=seconds,
+            )
+        )
+
+    def _tell_end(
+        self,
+        action: Sendable,
+        priority: Priority,
+        made: list[_Call],
+        started_at: float,
+        outcome: Response | BaseException,
+    ) -> None:
+        seconds = time.monotonic() - started_at
+        code, error = _code_and_error(outcome)
+        self._emitter.emit(
+            CallEnded(
+                action=action.name,
+                priority=priority,
+                attempts=made[0].attempts if made else 0,
+                code=code,
+                error=error,
+                seconds=seconds,
+                queue_seconds=made[0].queued if made else seconds,
+            )
+        )
+
+
+def _method_of(action: Sendable) -> tuple[str, str]:
+    """Return the HTTP method of a request, and the parameters of a GET."""
+    if type(action) is Request and action.content is None:
+        return "GET", action.parameters
+    return "POST", ""
 
 
 def _is_throttled(outcome: Response | ZimError) -> bool:
     return isinstance(outcome, ZimError) and verdict_of(outcome) is Verdict.SLOW_DOWN
 
 
-def _note(call: _Call, outcome: Response | ZimError) -> None:
+def _code_and_error(outcome: Response | BaseException) -> tuple[int | None, str | None]:
+    """Return the return code of an outcome and the name of its error, each None without one."""
     if isinstance(outcome, Response):
-        log.debug("%s done, attempt %d, request ID %.100r", call.action.name, call.attempts, outcome.request_id)
-        return
-    log.debug("%s failed, attempt %d: %s", call.action.name, call.attempts, outcome)
-    if not isinstance(outcome, ClosedError):
-        call.last_error = outcome
+        return outcome.code, None
+    return outcome.code if isinstance(outcome, ZimError) else None, type(outcome).__name__
 
 
 def _stamped(error: ZimError, action: Sendable, attempts: int) -> ZimError:

@@ -17,7 +17,15 @@ from types import MappingProxyType
 from typing import Any, Final, NamedTuple, NoReturn, TypeAlias
 
 from ._codes import RULES, SUCCESS, TOO_MANY_REQUESTS, UNDOCUMENTED
-from .actions import MAX_REQUEST_BYTES, PACKAGE_ACTIONS, Action
+from .actions import (
+    MAX_REQUEST_BYTES,
+    PACKAGE_ACTIONS,
+    Action,
+    encode_body,
+    encode_query,
+    is_action_name,
+    show_value,
+)
 from .errors import ApiError, ConfigError, InvalidArgumentError, ProtocolError, TransportError
 
 MAX_SHOWN_CHARACTERS: Final = 200
@@ -52,17 +60,19 @@ class Request:
 
     Args:
         name: The action's name.
-        content: The request body.
+        content: The request body, or None for a GET.
+        parameters: What a GET adds to the query, encoded.
         idempotent: Whether it may be sent again when the outcome is unknown.
         max_response_bytes: A longer response body is refused.
     """
 
     name: str
-    content: bytes
+    content: bytes | None
+    parameters: str = ""
     idempotent: bool = False
     max_response_bytes: int = Action.max_response_bytes
 
-    def body(self) -> bytes:
+    def body(self) -> bytes | None:
         """Return the request body."""
         return self.content
 
@@ -81,7 +91,26 @@ def ready_to_send(action: Action) -> Sendable:
     body = action.body()
     if not isinstance(body, bytes) or len(body) > MAX_REQUEST_BYTES:
         raise InvalidArgumentError(f"{type(action).__name__}.body must return at most {MAX_REQUEST_BYTES} bytes")
-    return Request(action.name, body, action.idempotent, action.max_response_bytes)
+    return Request(action.name, body, idempotent=action.idempotent, max_response_bytes=action.max_response_bytes)
+
+
+def to_request(name: object, body: object, method: object, idempotent: object) -> Request:
+    """Return the request of an action that is called by its name.
+
+    Raises:
+        InvalidArgumentError: The vendor can't have given that name, or the body can't be written.
+    """
+    if not isinstance(name, str) or not is_action_name(name):
+        raise InvalidArgumentError(f"an action's name has ASCII letters and digits only: {show_value(name)}")
+    if method not in ("POST", "GET"):
+        raise InvalidArgumentError(f"method must be 'POST' or 'GET', not {show_value(method)}")
+    if not isinstance(idempotent, bool):
+        raise InvalidArgumentError(f"idempotent must be True or False, not {show_value(idempotent)}")
+    if body is not None and not isinstance(body, Mapping):
+        raise InvalidArgumentError(f"body must be a mapping or None, not {show_value(body)}")
+    if method == "GET":
+        return Request(name, None, encode_query(body or {}), idempotent=idempotent)
+    return Request(name, encode_body(body or {}), idempotent=idempotent)
 
 
 class RawResponse(NamedTuple):
@@ -100,14 +129,30 @@ class RawResponse(NamedTuple):
     min_round_trip: float = 0.0
 
 
-class Response(NamedTuple):
-    """The server's answer to a call that was done; ``action`` is its name, ``attempts`` the requests it took."""
+_NO_DATA: Final[Mapping[str, Any]] = {}
 
-    code: int
-    message: str
-    request_id: str
-    action: str
-    attempts: int
+
+class Response(NamedTuple):
+    """The server's response to a call that was done.
+
+    Args:
+        code: The return code, 0.
+        message: The server's message.
+        request_id: The server's ID for the request. Its support asks for it.
+        action: The action's name.
+        attempts: The requests that it took.
+        data: Everything else that the response holds, as the vendor spells it. Integers of any size are exact.
+
+    Example:
+        zim.clear_peer_message.return_value = Response(action="ClearPeerMessage")  # a mock's, in a test of your own
+    """
+
+    code: int = SUCCESS
+    message: str = "success"
+    request_id: str = ""
+    action: str = ""
+    attempts: int = 1
+    data: Mapping[str, Any] = _NO_DATA
 
 
 def sign(credentials: Credentials, nonce: str, timestamp: int) -> str:
@@ -116,11 +161,11 @@ def sign(credentials: Credentials, nonce: str, timestamp: int) -> str:
     return hashlib.md5(text.encode(), usedforsecurity=False).hexdigest()
 
 
-def signed_query(credentials: Credentials, action: str, nonce: str, timestamp: int) -> str:
-    """Return the six public parameters as a query string, good for one request."""
+def signed_query(credentials: Credentials, action: str, nonce: str, timestamp: int, parameters: str = "") -> str:
+    """Return the query string of one request: the six public parameters, and those of a GET, encoded already."""
     return (
         f"Action={action}&AppId={credentials.app_id}&SignatureNonce={nonce}&Timestamp={timestamp}"
-        f"&Signature={sign(credentials, nonce, timestamp)}&SignatureVersion=2.0"
+        f"&Signature={sign(credentials, nonce, timestamp)}&SignatureVersion=2.0{parameters and '&' + parameters}"
     )
 
 
@@ -145,19 +190,19 @@ def decode(
         if end != len(text):
             content = None
     except (ValueError, RecursionError):
-        return _unexpected(status, f"not JSON: {_shown(raw.body.decode(errors='replace'))}")
-    code = content.get("Code") if isinstance(content, dict) else None
+        return _unexpected(status, f"not JSON: {show_text(raw.body.decode(errors='replace'))}")
+    code = content.pop("Code", None) if isinstance(content, dict) else None
     # By type: False, 0.0 and their like equal 0. A number that no server counts to would only flood the log.
     if type(code) is not int or code.bit_length() > 63:
-        return _unexpected(status, f"no integer Code: {_shown(raw.body.decode(errors='replace'))}")
-    message, request_id = content.get("Message", ""), content.get("RequestId", "")
+        return _unexpected(status, f"no integer Code: {show_text(raw.body.decode(errors='replace'))}")
+    message, request_id = content.pop("Message", ""), content.pop("RequestId", "")
     if not (isinstance(message, str) and isinstance(request_id, str)):
         message, request_id = _text(message), _text(request_id)
     if code != SUCCESS:
-        return _refusal(code, _shown(message), _escaped(_QUERY.sub(r"\1[signature]", request_id)))
+        return _refusal(code, show_text(message), escape_text(_QUERY.sub(r"\1[signature]", request_id)))
     if status != 200:
         return _unexpected(status, "Code 0, which is no success under that status")
-    return Response(code, message, request_id, action.name, attempts)
+    return Response(code, message, request_id, action.name, attempts, content)
 
 
 def parse_date(value: str | None) -> float | None:
@@ -193,12 +238,14 @@ def _problem_with(app_id: object, server_secret: object) -> str | None:
 
 def _refusal(code: int, message: str, request_id: str) -> ApiError:
     rule = RULES.get(code, UNDOCUMENTED)
-    return rule.error(
+    error = rule.error(
         f'code {code}, {rule.meaning} (server: "{message}"; request ID: {request_id or "none"}). {rule.what_to_do}',
         code=code,
         message=message,
         request_id=request_id,
     )
+    error.maybe_applied = rule.maybe_applied
+    return error
 
 
 def _unexpected(status: int, what: str) -> ProtocolError:
@@ -212,12 +259,13 @@ def _text(value: object) -> str:
     return value if isinstance(value, str) else "" if value is None else str(value)
 
 
-def _shown(text: str) -> str:
+def show_text(text: str) -> str:
     """Make a server's text fit to show: it may echo the signed request, forge a log line, or flood one."""
-    return _escaped(_SIGNATURE.sub("[signature]", text))
+    return escape_text(_SIGNATURE.sub("[signature]", text))
 
 
-def _escaped(text: str) -> str:
+def escape_text(text: str) -> str:
+    """Return the start of a text on one line, with what doesn't print escaped."""
     shown = text[:MAX_SHOWN_CHARACTERS]
     if not shown.isprintable():
         shown = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in shown)

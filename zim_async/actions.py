@@ -3,18 +3,26 @@
 from __future__ import annotations
 
 import json
+import math
 import unicodedata
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
+from datetime import datetime
 from enum import IntEnum
 from json.encoder import encode_basestring as quote
 from types import MappingProxyType
 from typing import Any, ClassVar, Final
+from urllib.parse import quote as percent_encode
 
 from .errors import InvalidArgumentError
 
 MAX_ID_CHARACTERS: Final = 32
 MAX_REQUEST_BYTES: Final = 8 * 2**20
+PUBLIC_PARAMETERS: Final = frozenset(
+    {"Action", "AppId", "SignatureNonce", "Timestamp", "Signature", "SignatureVersion"}
+)
+MAX_PAGE: Final = 500  # conversations
+MAX_PAGE_TOKEN: Final = 2**63 - 1
 NO_DATA_BYTES: Final = 64 * 2**10  # enough for a response that holds a code and a message
 
 
@@ -128,7 +136,79 @@ class DeleteConv(Action):
         return f'{{"FromUserId":{user},"ConvId":{conv},"ConvType":{self.conv_type:d}}}'.encode()
 
 
-PACKAGE_ACTIONS: Final[tuple[type[Action], ...]] = (ClearPeerMessage, DeleteConv)
+@dataclass(frozen=True, slots=True)
+class ClearMemberGroupMessage(Action):
+    """Remove every message of a group from the view of one member.
+
+    The other members keep the messages.
+
+    Args:
+        from_user_id: The member whose view is cleared, 1 to 32 characters.
+        group_id: The group, 1 to 32 characters.
+
+    Raises:
+        InvalidArgumentError: An ID isn't a str of that length, or holds control characters or lone surrogates.
+    """
+
+    name = "ClearMemberGroupMessage"
+    idempotent = True
+    max_response_bytes = NO_DATA_BYTES
+
+    from_user_id: str
+    group_id: str
+
+    def __post_init__(self) -> None:
+        check_id("from_user_id", self.from_user_id)
+        check_id("group_id", self.group_id)
+
+
+@dataclass(frozen=True, slots=True)
+class QueryConversationList(Action):
+    """Read one page of a user's conversations: the latest 1,000 in all, oldest first.
+
+    Args:
+        from_user_id: The user, 1 to 32 characters.
+        limit: The most conversations that the page may hold, 1 to 500.
+        next: 0 for the first page, then the ``Next`` of the page before.
+
+    Raises:
+        InvalidArgumentError: A bad ID, or a number out of its range.
+    """
+
+    name = "QueryConversationList"
+    idempotent = True
+
+    from_user_id: str
+    limit: int = 100
+    next: int = 0
+
+    def __post_init__(self) -> None:
+        check_id("from_user_id", self.from_user_id)
+        _check_int("limit", self.limit, 1, MAX_PAGE)
+        _check_int("next", self.next, 0, MAX_PAGE_TOKEN)
+
+
+@dataclass(frozen=True, slots=True)
+class Conversation:
+    """A conversation in a user's list.
+
+    Attributes:
+        conv_id: The other user's ID, or the group's.
+        conv_type: Which of the two it is.
+        updated_at: When it last changed, in UTC.
+    """
+
+    conv_id: str
+    conv_type: ConvType
+    updated_at: datetime
+
+
+PACKAGE_ACTIONS: Final[tuple[type[Action], ...]] = (
+    ClearPeerMessage,
+    DeleteConv,
+    ClearMemberGroupMessage,
+    QueryConversationList,
+)
 ACTIONS: Final = MappingProxyType({kind.name: kind for kind in PACKAGE_ACTIONS})
 KINDS: Final = frozenset(PACKAGE_ACTIONS)
 _checked_classes: Final[set[type]] = set(PACKAGE_ACTIONS)
@@ -197,6 +277,25 @@ def encode_body(values: Mapping[str, Any]) -> bytes:
     return body
 
 
+def encode_query(parameters: Mapping[str, Any]) -> str:
+    """Return the parameters of a GET as a query string. A list becomes ``UserId[]=a&UserId[]=b``, percent-encoded.
+
+    Raises:
+        InvalidArgumentError: A key isn't a str, is empty, or is one of the six that sign a request. Or a value is
+            neither a str, an int, a finite float, nor a list of these.
+    """
+    pairs: list[str] = []
+    for key, value in parameters.items():
+        if not isinstance(key, str) or not key or key in PUBLIC_PARAMETERS:
+            raise InvalidArgumentError(f"a parameter of a GET can't be called {show_value(key)}")
+        if isinstance(value, list | tuple):
+            name = _query_text(key, key.removesuffix("[]") + "[]")
+            pairs += [f"{name}={_query_text(key, item)}" for item in value]
+        else:
+            pairs.append(f"{_query_text(key, key)}={_query_text(key, value)}")
+    return "&".join(pairs)
+
+
 def check_id(field: str, value: object) -> None:
     """Check the ID of a user, a group or a conversation.
 
@@ -221,7 +320,10 @@ def check_id(field: str, value: object) -> None:
 
 def show_value(value: object) -> str:
     """Return a value's type and the start of its text in ASCII, fit for a message."""
-    text = ascii(value)
+    try:
+        text = ascii(value)
+    except Exception:  # noqa: BLE001, a value's own repr may raise anything, and that of a huge int does
+        text = "that can't be shown"
     return f"{type(value).__name__} {text if len(text) <= 80 else text[:77] + '...'}"
 
 
@@ -230,6 +332,24 @@ def _checked_conv_type(value: object) -> ConvType:
     if type(value) is int and value in (ConvType.PEER, ConvType.GROUP):
         return ConvType(value)
     raise InvalidArgumentError(f"conv_type must be ConvType.PEER (0) or ConvType.GROUP (2), not {show_value(value)}")
+
+
+def _check_int(field: str, value: object, lowest: int, highest: int) -> None:
+    if type(value) is not int or not lowest <= value <= highest:
+        raise InvalidArgumentError(f"{field} must be an int from {lowest} to {highest}, not {show_value(value)}")
+
+
+def _query_text(key: str, value: object) -> str:
+    try:
+        if isinstance(value, str):
+            return percent_encode(value, safe="")
+        if isinstance(value, int) and not isinstance(value, bool):
+            return str(int(value))
+        if isinstance(value, float) and math.isfinite(value):
+            return percent_encode(float.__repr__(value))
+    except ValueError:  # a lone surrogate, or thousands of digits
+        pass
+    raise InvalidArgumentError(f"the parameter {show_value(key)} of a GET can't hold {show_value(value)}")
 
 
 def _subclasses(kind: type[Action]) -> Iterator[type[Action]]:

@@ -3,19 +3,32 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
-from typing import Final, Self, TypedDict, Unpack, get_args
+from collections.abc import AsyncIterator, Iterable, Mapping
+from typing import Any, Final, Literal, Self, TypedDict, Unpack, get_args
 
 import aiohttp
 
 from ._call import Caller
 from ._endpoints import Region, RegionName, quota_domain, resolve
-from ._protocol import Credentials, Response, ready_to_send
+from ._pages import Pages
+from ._protocol import Credentials, Response, Sendable, ready_to_send, to_request
 from ._timeouts import MAX_SECONDS, is_duration
-from .actions import Action, ClearPeerMessage, ConvType, DeleteConv, check_action, show_value
+from .actions import (
+    MAX_PAGE,
+    Action,
+    ClearMemberGroupMessage,
+    ClearPeerMessage,
+    Conversation,
+    ConvType,
+    DeleteConv,
+    QueryConversationList,
+    check_action,
+    show_value,
+)
 from .errors import ClosedError, ConfigError, InvalidArgumentError, ZimError
+from .events import Emitter, Observer
 from .limits import Priority, Rate, RateLimiter
-from .limits.limiter import shared_limiter
+from .limits.registry import shared_limiter
 from .retry import RetryPolicy
 from .session import SessionManager
 
@@ -33,6 +46,7 @@ class ClientOptions(TypedDict, total=False):
     limiter: RateLimiter | None
     sessions: SessionManager | None
     session: aiohttp.ClientSession | None
+    observers: Iterable[Observer]
 
 
 class ZimClient:
@@ -58,6 +72,7 @@ class ZimClient:
         limiter: A limiter of your own instead of the one shared by AppId.
         sessions: A ``SessionManager`` to share one connector among clients. It is not closed here.
         session: Your own aiohttp session, whose connections are used. It is not closed here.
+        observers: Called with each event of each call (see ``zim_async.events``).
 
     Raises:
         ConfigError: An option is missing or out of range.
@@ -82,6 +97,7 @@ class ZimClient:
         limiter: RateLimiter | None = None,
         sessions: SessionManager | None = None,
         session: aiohttp.ClientSession | None = None,
+        observers: Iterable[Observer] = (),
     ) -> None:
         try:
             credentials = Credentials(app_id, server_secret)
@@ -97,12 +113,12 @@ class ZimClient:
         self._deadline = deadline
         self._max_wait = max_wait
         self._retry = retry or RetryPolicy()
-        self._limiter = limiter or shared_limiter(quota_domain(self._url), app_id)
+        self._limiter = limiter or shared_limiter(quota_domain(self._url), app_id, self)
         if qps is not None:
             self._limiter.qps = qps
         self._owns_sessions = sessions is None
         self._sessions = sessions or SessionManager(session=session)
-        self._caller = Caller(credentials, self._url, self._limiter, self._sessions, timeout)
+        self._caller = Caller(credentials, self._url, self._limiter, self._sessions, timeout, Emitter(observers))
 
     @classmethod
     def from_env(cls, **options: Unpack[ClientOptions]) -> Self:
@@ -255,6 +271,178 @@ class ZimClient:
             retry=retry,
         )
 
+    async def clear_member_group_message(
+        self,
+        *,
+        from_user_id: str,
+        group_id: str,
+        priority: Priority = "interactive",
+        deadline: float | None = None,
+        max_wait: float | None = None,
+        retry: RetryPolicy | None = None,
+    ) -> Response:
+        """Remove every message of a group from the view of one member.
+
+        Args:
+            from_user_id: The member whose view is cleared, 1 to 32 characters.
+            group_id: The group, whose other members keep the messages.
+            priority: "bulk" lets "interactive" calls go first.
+            deadline: For queue, attempts and waits together, in seconds. Default: the client's.
+            max_wait: For the queue, in seconds. Default: the client's.
+            retry: How often to repeat what failed. Default: the client's.
+
+        Returns:
+            The server's response.
+
+        Raises:
+            InvalidArgumentError: An argument is wrong. Nothing was sent.
+            ApiError: The server refused, as one of its subclasses.
+            QueueTimeoutError: The queue is longer than ``max_wait`` or the deadline. Nothing was sent.
+            TransportError: No usable response came.
+            ProtocolError: A response came that isn't the documented one.
+
+        Example:
+            await zim.clear_member_group_message(from_user_id="alice", group_id="g7")
+        """
+        return await self.send(
+            ClearMemberGroupMessage(from_user_id, group_id),
+            priority=priority,
+            deadline=deadline,
+            max_wait=max_wait,
+            retry=retry,
+        )
+
+    async def query_conversation_list(
+        self,
+        *,
+        from_user_id: str,
+        limit: int = 100,
+        next: int = 0,  # noqa: A002, the vendor's name for it
+        priority: Priority = "interactive",
+        deadline: float | None = None,
+        max_wait: float | None = None,
+        retry: RetryPolicy | None = None,
+    ) -> Response:
+        """Read one page of a user's conversations, as the vendor spells it. ``conversations`` reads them all.
+
+        Args:
+            from_user_id: The user, 1 to 32 characters.
+            limit: The most conversations that the page may hold, 1 to 500.
+            next: 0 for the first page, then the ``Next`` of the page before.
+            priority: "bulk" lets "interactive" calls go first.
+            deadline: For queue, attempts and waits together, in seconds. Default: the client's.
+            max_wait: For the queue, in seconds. Default: the client's.
+            retry: How often to repeat what failed. Default: the client's.
+
+        Returns:
+            The server's response. Its ``data`` holds ``List``, ``Next`` and ``TotalCount``.
+
+        Raises:
+            InvalidArgumentError: An argument is wrong. Nothing was sent.
+            ApiError: The server refused, as one of its subclasses.
+            QueueTimeoutError: The queue is longer than ``max_wait`` or the deadline. Nothing was sent.
+            TransportError: No usable response came.
+            ProtocolError: A response came that isn't the documented one.
+
+        Example:
+            response = await zim.query_conversation_list(from_user_id="alice", limit=500)
+        """
+        return await self.send(
+            QueryConversationList(from_user_id, limit, next),
+            priority=priority,
+            deadline=deadline,
+            max_wait=max_wait,
+            retry=retry,
+        )
+
+    async def conversations(
+        self,
+        user_id: str,
+        *,
+        priority: Priority = "interactive",
+        deadline: float | None = None,
+        max_wait: float | None = None,
+        retry: RetryPolicy | None = None,
+    ) -> AsyncIterator[Conversation]:
+        """Read all conversations in a user's list, the latest 1,000 at the vendor, oldest first.
+
+        Read to the end before you delete any: what a page's ``Next`` encodes is undocumented.
+
+        Args:
+            user_id: The user, 1 to 32 characters.
+            priority: "bulk" lets "interactive" calls go first.
+            deadline: For each page, in seconds. Default: the client's.
+            max_wait: For the queue before each page, in seconds. Default: the client's.
+            retry: How often to repeat what failed. Default: the client's.
+
+        Yields:
+            Each conversation once.
+
+        Raises:
+            NotFoundError: The server doesn't know the user.
+            ProtocolError: A page isn't the documented one, repeats an earlier one, or the pages don't end.
+            ZimError: As in ``query_conversation_list``.
+
+        Example:
+            async for conversation in zim.conversations("alice"):
+                print(conversation.conv_id, conversation.conv_type, conversation.updated_at)
+        """
+        pages = Pages()
+        while not pages.ended:
+            action = QueryConversationList(user_id, MAX_PAGE, pages.next)
+            response = await self.send(action, priority=priority, deadline=deadline, max_wait=max_wait, retry=retry)
+            for conversation in pages.add(response):
+                yield conversation
+
+    async def call(
+        self,
+        name: str,
+        body: Mapping[str, Any] | None = None,
+        *,
+        method: Literal["POST", "GET"] = "POST",
+        idempotent: bool = False,
+        qps: float | None = None,
+        priority: Priority = "interactive",
+        deadline: float | None = None,
+        max_wait: float | None = None,
+        retry: RetryPolicy | None = None,
+    ) -> Response:
+        """Call any action of the server API, with the same signature, quota, retries and errors.
+
+        An action may succeed in part: the response then has a list of what failed, whose name differs by action
+        (``ErrorList``, ``ErrList``, ``ErrorUsers``, ``FailList``, ``Fails``). That raises nothing. Look into ``data``.
+
+        Args:
+            name: The action's name in the vendor's spelling, ASCII letters and digits.
+            body: The request's parameters in the vendor's spelling. With "GET" they go into the query.
+            method: As the vendor documents for the action.
+            idempotent: Whether doing it twice leaves the same state. If not, it is sent again only when it surely
+                wasn't done.
+            qps: The vendor's limit for the action in calls a second. It stays set. Default: 20, or as set before.
+            priority: "bulk" lets "interactive" calls go first.
+            deadline: For queue, attempts and waits together, in seconds. Default: the client's.
+            max_wait: For the queue, in seconds. Default: the client's.
+            retry: How often to repeat what failed. Default: the client's.
+
+        Returns:
+            The server's response. Its ``data`` holds everything besides code, message and request ID.
+
+        Raises:
+            InvalidArgumentError: An argument is wrong. Nothing was sent.
+            ApiError: The server refused, as one of its subclasses.
+            QueueTimeoutError: The queue is longer than ``max_wait`` or the deadline. Nothing was sent.
+            TransportError: No usable response came.
+            ProtocolError: A response came that isn't the documented one.
+
+        Example:
+            response = await zim.call("QueryUserInfos", {"UserIds": ["alice"]}, idempotent=True)
+            print(response.data["Users"])
+        """
+        request = to_request(name, body, method, idempotent)
+        if qps is not None:
+            self._limiter.qps = {name: qps}
+        return await self._send(request, priority, deadline, max_wait, retry)
+
     async def send(
         self,
         action: Action,
@@ -287,14 +475,23 @@ class ZimClient:
             await zim.send(DeleteConv("alice", "g7", ConvType.GROUP), priority="bulk")
         """
         check_action(action)
-        ready = ready_to_send(action)
+        return await self._send(ready_to_send(action), priority, deadline, max_wait, retry)
+
+    async def _send(
+        self,
+        action: Sendable,
+        priority: Priority,
+        deadline: float | None,
+        max_wait: float | None,
+        retry: RetryPolicy | None,
+    ) -> Response:
         if priority not in _PRIORITIES or self._caller.closed:
             raise _misuse(priority)
         if deadline is not None or max_wait is not None:
             _check_durations(deadline, max_wait)
-        return await self._caller.call(
-            ready, priority, deadline or self._deadline, max_wait or self._max_wait, retry or self._retry
-        )
+        call = self._caller.observed_call if self._caller.is_observed else self._caller.call
+        deadline, max_wait = deadline or self._deadline, max_wait or self._max_wait
+        return await call(action, priority, deadline, max_wait, retry or self._retry)
 
 
 _PRIORITIES: Final = get_args(Priority)

@@ -174,9 +174,12 @@ class InvalidParameterError(ApiError):
 
 
 class NotFoundError(ApiError):
-    """The user, group or conversation doesn't exist (any more)."""
+    """The server found no such user, group or conversation.
 
-    advice = "A clean-up may count this as done; otherwise check the ID, and that the user ever logged in."
+    Of a user, some codes don't say which: unknown, logged out, or registered and never logged in.
+    """
+
+    advice = "A clean-up may count this as done. Otherwise check the ID."
 
 
 class NotPermittedError(ApiError):
@@ -192,6 +195,6 @@ class RateLimitedError(ApiError):
 
 
 class ServerBusyError(ApiError):
-    """The server had a passing fault."""
+    """The server had a transient fault."""
 
-    advice = "Try again later; the call may safely be repeated."
+    advice = "Try again later."

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import math
 import random
 from collections.abc import Awaitable, Callable
@@ -18,7 +17,6 @@ if TYPE_CHECKING:
     from tenacity import RetryCallState
 
 T = TypeVar("T")
-log = logging.getLogger("zim_async")
 
 # A call that the server refuses for its rate so often isn't unlucky: somebody else uses up the quota for good.
 MAX_THROTTLED: Final = 100
@@ -73,8 +71,10 @@ async def repeat(
     error: ZimError,
     attempt: Callable[[], Awaitable[T]],
     *,
+    idempotent: bool = True,
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     time_left: Callable[[], float] = lambda: math.inf,
+    on_wait: Callable[[ZimError, float], None] = lambda _error, _seconds: None,
 ) -> T:
     """Make further attempts after a first one that failed, until one succeeds.
 
@@ -84,24 +84,31 @@ async def repeat(
         policy: How often, and after which waits.
         error: Why the first attempt failed.
         attempt: Makes one attempt. Raises ``ZimError`` if it fails.
+        idempotent: Whether it may be repeated when the outcome is unknown.
         sleep: Waits so many seconds.
         time_left: Returns the seconds left until the call's deadline.
+        on_wait: Called before each wait, with the error and the seconds.
 
     Raises:
         ZimError: The last attempt's error, as soon as another attempt wouldn't help or comes too late.
     """
-    if not _is_transient(error):
+
+    def may_be_repeated(error: BaseException) -> bool:
+        # Anything but the library's own errors, cancellation above all, passes through untouched.
+        return isinstance(error, ZimError) and _is_transient(error) and (idempotent or not error.maybe_applied)
+
+    if not may_be_repeated(error):
         raise error
     # Imported when something is to be repeated: that takes a fifth of what importing this library would.
     from tenacity import AsyncRetrying, retry_if_exception
 
     course = _Course(policy, time_left)
     retrying = AsyncRetrying(
-        retry=retry_if_exception(_is_transient),
+        retry=retry_if_exception(may_be_repeated),
         wait=course.wait,
         stop=course.is_over,
         sleep=sleep,
-        before_sleep=_log_wait,
+        before_sleep=lambda state: on_wait(_error_of(state), state.upcoming_sleep),
         reraise=True,
     )
     async for manager in retrying:
@@ -124,7 +131,7 @@ class _Course:
     def wait(self, state: RetryCallState) -> float:
         """Count the attempt that just ended, and return the seconds to wait before the next."""
         error = _error_of(state)
-        if _is_throttled(error):
+        if verdict_of(error) is Verdict.SLOW_DOWN:
             self._throttled += 1
             backoff = 0.0  # the queue makes it wait
         else:
@@ -139,20 +146,12 @@ class _Course:
         return too_many or state.upcoming_sleep >= self._time_left()
 
 
-def _is_transient(error: BaseException) -> bool:
-    # Anything but the library's own errors, cancellation above all, passes through untouched.
-    return isinstance(error, ZimError) and verdict_of(error) in (Verdict.RETRY, Verdict.SLOW_DOWN)
+def _is_transient(error: ZimError) -> bool:
+    return verdict_of(error) in (Verdict.RETRY, Verdict.SLOW_DOWN)
 
 
-def _is_throttled(error: BaseException | None) -> bool:
-    return isinstance(error, ZimError) and verdict_of(error) is Verdict.SLOW_DOWN
-
-
-def _error_of(state: RetryCallState) -> BaseException | None:
-    return state.outcome.exception() if state.outcome else None
-
-
-def _log_wait(state: RetryCallState) -> None:
-    error = _error_of(state)
-    level = logging.DEBUG if _is_throttled(error) else logging.WARNING  # the limiter sums those up
-    log.log(level, "attempt %d failed, next in %.2f s: %s", state.attempt_number, state.upcoming_sleep, error)
+def _error_of(state: RetryCallState) -> ZimError:
+    error = state.outcome.exception() if state.outcome else None
+    if not isinstance(error, ZimError):  # never: nothing else is repeated
+        raise TypeError(f"no error to repeat after: {error!r}")
+    return error

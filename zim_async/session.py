@@ -1,7 +1,7 @@
 """The session manager: one aiohttp connector, shared by any number of clients and tasks.
 
 The rule about secrets, told once: a signed URL is in aiohttp's errors, their tracebacks and frames. So failures
-leave ``post`` as values, made after the ``except`` block ended. By the time that a caller raises them, the frames
+leave ``request`` as values, made after the ``except`` block ended. By the time that a caller raises them, the frames
 that held the URL are gone.
 """
 
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import io
+import os
 import socket
 import time
 from collections import defaultdict
@@ -64,6 +65,7 @@ class SessionManager:
         self._in_flight = 0
         self._idle: asyncio.Event | None = None
         self._closed = False
+        self._pid = os.getpid()
 
     async def __aenter__(self) -> Self:
         await self._open()
@@ -72,17 +74,18 @@ class SessionManager:
     async def __aexit__(self, *_: object) -> None:
         await self.close()
 
-    async def post(
-        self, host: URL, query: str, body: bytes, *, timeout: float, max_bytes: int
+    async def request(
+        self, method: str, host: URL, query: str, body: bytes | None, *, timeout: float, max_bytes: int
     ) -> RawResponse | ZimError:
-        """Send a body and return what came back, or the failure as a value.
+        """Send a request and return what came back, or the failure as a value.
 
         Redirects are not followed: they would carry the signature elsewhere.
 
         Args:
+            method: "POST" or "GET".
             host: Where to.
-            query: The signed query.
-            body: The request body.
+            query: The signed query, encoded.
+            body: The request body, or None.
             timeout: For the whole exchange, in seconds.
             max_bytes: The response body is read to one byte beyond.
 
@@ -101,20 +104,22 @@ class SessionManager:
         self._in_flight += 1
         sockets_opened, sent_at = self._sockets_opened, time.monotonic()
         try:
-            response = await session.post(
-                host.with_query(query),
-                data=body if len(body) <= _LARGE_BODY else io.BytesIO(body),
+            response = await session.request(
+                method,
+                _url(host, query),
+                data=io.BytesIO(body) if body is not None and len(body) > _LARGE_BODY else body,
                 allow_redirects=False,
                 timeout=connecting,
+                middlewares=None if method == "POST" else (_send_once,),
             )
             content = await _read_bounded(response, max_bytes)
         except asyncio.CancelledError:
             if not group.stop(task):
                 raise
             return _to_transport_error(TimeoutError())
-        except RuntimeError:  # how aiohttp says that a session or its loop is closed
-            return ClosedError("the aiohttp session is closed, or belongs to another event loop; nothing was sent")
         except Exception as error:  # noqa: BLE001, a lent session's trace hooks may raise anything
+            if isinstance(error, RuntimeError) and session.closed:
+                return ClosedError("the aiohttp session was closed; nothing was sent")
             return _to_transport_error(error)
         finally:
             group.stop(task)
@@ -168,7 +173,10 @@ class SessionManager:
         if self._loop is not loop:
             await self._move_to(loop)
         if self._session is None:
-            self._session = self._new_session()
+            try:
+                self._session = self._new_session()
+            except RuntimeError:
+                raise ClosedError("the aiohttp session that was lent belongs to another event loop") from None
         return self._session
 
     def _new_session(self) -> aiohttp.ClientSession:
@@ -191,6 +199,8 @@ class SessionManager:
         return socket.socket(family, kind, protocol)
 
     async def _move_to(self, loop: asyncio.AbstractEventLoop) -> None:
+        if self._pid != os.getpid():
+            self._start_fresh()
         if self._loop is not None and (self._lender is not None or not _is_over(self._loop)):
             raise ClosedError("used from a second event loop: make one client (and session) for each loop")
         old, self._session = self._session, None
@@ -199,9 +209,38 @@ class SessionManager:
         if old is not None:
             await old.close()  # its loop is gone: there is nothing left to wait for
 
+    def _start_fresh(self) -> None:
+        """Forget what a forked child has from its parent, whose connections these are."""
+        _inherited.append(self._session)  # kept, since letting go of it would close them
+        self._pid = os.getpid()
+        self._session = self._loop = None
+
+
+_inherited: Final[list[object]] = []
+
 
 def _is_over(loop: asyncio.AbstractEventLoop | None) -> bool:
     return loop is None or loop.is_closed()
+
+
+def _url(host: URL, query: str) -> URL:
+    return URL.build(
+        scheme=host.scheme, authority=host.raw_authority, path=host.raw_path, query_string=query, encoded=True
+    )
+
+
+async def _send_once(request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:
+    """Keep aiohttp from repeating a GET: its signature and its permit are good for one request.
+
+    It does so by itself when a connection that was kept alive dies, unless the error is of another class.
+    """
+    try:
+        return await handler(request)
+    except _NEVER_SENT:
+        raise
+    except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError) as error:
+        name = type(error).__name__
+    raise aiohttp.ClientConnectionError(name)
 
 
 async def _read_bounded(response: aiohttp.ClientResponse, max_bytes: int) -> bytes:

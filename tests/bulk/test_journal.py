@@ -5,15 +5,16 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
 from zim_async import ClearPeerMessage, ConvType, DeleteConv, JournalError
 from zim_async.actions import Action
-from zim_async.bulk import _journal as journal_module
-from zim_async.bulk._journal import Journal
-from zim_async.bulk._records import Entry, Outcome, State, Tally
+from zim_async.bulk import State, _journal_file, read_journal
+from zim_async.bulk._journal import Journal, now
+from zim_async.bulk._records import Mark, Row
 
 APP_ID, HOST = 7, "zim-api-fra.zego.im"
 CLEAR = ClearPeerMessage("älice", 'b"b')
@@ -39,59 +40,101 @@ def fill(journal: Journal, *actions: Action) -> int:
     return new
 
 
+def send(journal: Journal, rows: list[Row]) -> None:
+    journal.write([Mark(row, row.state, State.SENT, now()) for row in rows])
+
+
+def settle(journal: Journal, rows: list[Row], state: State = State.DONE) -> None:
+    journal.write([Mark(row, State.SENT, state, now(), 0) for row in rows])
+
+
+def tally(journal: Journal, name: str) -> dict[State, int]:
+    """Return how many actions of a name are in each state that any is in."""
+    return {state: count for state, count in journal.tallies().get(name, {}).items() if count}
+
+
+def make(path: Path) -> None:
+    with Journal.open(path, APP_ID, HOST) as journal:
+        fill(journal, CLEAR)
+
+
 def states(path: Path) -> dict[Action, State]:
-    with Journal.view(path) as journal:
-        return {entry.action: state for state in State for entry in journal.entries(state)}
+    return {outcome.action: outcome.state for outcome in read_journal(path)}
 
 
 def test_each_action_is_taken_up_once(journal: Journal) -> None:
     assert fill(journal, CLEAR, DELETE, CLEAR) == 2
     assert fill(journal, DELETE, DeleteConv("alice", "g7", ConvType.PEER)) == 1
-    assert journal.tallies()["DeleteConv"].waiting == 2
+    assert tally(journal, "DeleteConv") == {State.WAITING: 2}
 
 
 def test_what_was_begun_is_kept_whole_or_not_at_all(journal: Journal) -> None:
     journal.begin()
     journal.add([CLEAR])
     journal.roll_back()
-    assert journal.tallies()["ClearPeerMessage"].waiting == 0
+    assert journal.is_empty()
     journal.roll_back()  # nothing to roll back is no error
 
 
-def test_claims_are_marked_sent_and_never_handed_out_twice_in_a_pass(journal: Journal) -> None:
+def test_open_rows_come_in_pages_and_are_told_apart_when_they_were_sent_before(journal: Journal) -> None:
     fill(journal, CLEAR, *BATCH[:3])
-    first = journal.claim("DeleteConv", 0, 2)
+    first = journal.open_rows("DeleteConv", 0, 2)
     assert [row.action for row in first] == BATCH[:2]
-    assert journal.tallies()["DeleteConv"] == Tally(waiting=1, sent=2)
-    second = journal.claim("DeleteConv", first[-1].id, 2)
+    send(journal, first)
+    assert tally(journal, "DeleteConv") == {State.WAITING: 1, State.SENT: 2}
+    second = journal.open_rows("DeleteConv", first[-1].id, 2)
     assert [row.action for row in second] == BATCH[2:3]
-    assert journal.claim("DeleteConv", second[-1].id, 2) == []
-    again = journal.claim("DeleteConv", 0, 1)[0]
-    assert (again.action, again.was) == (BATCH[0], State.SENT)
+    assert journal.open_rows("DeleteConv", second[-1].id, 2) == []
+    again = journal.open_rows("DeleteConv", 0, 1)[0]
+    assert (again.action, again.state) == (BATCH[0], State.SENT)
 
 
 def test_outcomes_are_kept_with_their_reasons(path: Path, journal: Journal) -> None:
     fill(journal, CLEAR, *BATCH[:4])
-    done, gone, refused, back = journal.claim("DeleteConv", 0, 4)
-    journal.record(
+    rows = done, gone, refused, back = journal.open_rows("DeleteConv", 0, 4)
+    send(journal, rows)
+    at = now()
+    journal.write(
         [
-            Outcome(done, State.DONE),
-            Outcome(gone, State.GONE),
-            Outcome(refused, State.REFUSED, 2, "parameter", "r3"),
-            Outcome(back, back.was),
+            Mark(done, State.SENT, State.DONE, at, 0),
+            Mark(gone, State.SENT, State.NOT_FOUND, at, 660800002, "unknown", "r2"),
+            Mark(refused, State.SENT, State.REFUSED, at, 2, "parameter", "r3"),
+            Mark(back, State.SENT, back.state, at),
         ]
     )
-    journal.record([])
-    assert states(path) == {
+    journal.write([])
+    found = {outcome.action: outcome for outcome in read_journal(path)}
+    assert list(found) == [CLEAR, *BATCH[:4]]
+    assert {action: outcome.state for action, outcome in found.items()} == {
         CLEAR: State.WAITING,
         BATCH[0]: State.DONE,
-        BATCH[1]: State.GONE,
+        BATCH[1]: State.NOT_FOUND,
         BATCH[2]: State.REFUSED,
         BATCH[3]: State.WAITING,
     }
-    assert list(journal.entries(State.REFUSED)) == [Entry(BATCH[2], 2, "parameter", "r3")]
-    assert next(journal.entries(State.DONE)).code is None
-    assert [row.action for row in journal.claim("DeleteConv", 0, 9)] == [BATCH[3]]
+    assert [found[action].code for action in (CLEAR, *BATCH[:4])] == [None, 0, 660800002, 2, None]
+    assert (found[BATCH[2]].message, found[BATCH[2]].request_id) == ("parameter", "r3")
+    assert found[BATCH[2]].at == datetime.fromtimestamp(at / 1000, UTC)
+    codes = read_journal(path).codes
+    assert {(code.state, code.code, code.count, code.example) for code in codes} == {
+        (State.NOT_FOUND, 660800002, 1, found[BATCH[1]]),
+        (State.REFUSED, 2, 1, found[BATCH[2]]),
+    }
+    assert [row.action for row in journal.open_rows("DeleteConv", 0, 9)] == [BATCH[3]]
+
+
+def test_the_last_mark_of_a_row_counts(journal: Journal) -> None:
+    fill(journal, *BATCH[:2])
+    first, second = journal.open_rows("DeleteConv", 0, 2)
+    at = now()
+    journal.write(
+        [
+            Mark(first, State.SENT, State.WAITING, at),
+            Mark(second, State.WAITING, State.SENT, at),
+            Mark(second, State.SENT, State.WAITING, at),
+        ]
+    )
+    assert tally(journal, "DeleteConv") == {State.WAITING: 2}
 
 
 def test_commits_survive_a_power_failure_by_their_settings(path: Path, journal: Journal) -> None:
@@ -104,28 +147,50 @@ def test_a_job_goes_on_in_a_journal_closed_or_not(path: Path) -> None:
         fill(journal, CLEAR)
     with Journal.open(path, APP_ID, HOST) as journal:
         assert fill(journal, CLEAR) == 0
-        [row] = journal.claim("ClearPeerMessage", 0, 1)
+        rows = journal.open_rows("ClearPeerMessage", 0, 1)
     assert not Path(f"{path}-wal").exists()
     with Journal.open(path, APP_ID, HOST) as journal:
-        journal.record([Outcome(row, State.DONE)])
+        settle(journal, rows)
     assert states(path) == {CLEAR: State.DONE}
     assert not Path(f"{path}-wal").exists()
 
 
 @pytest.mark.parametrize(("app_id", "host"), [(8, HOST), (APP_ID, "zim-api-sha.zego.im")])
 def test_another_jobs_journal_is_refused(path: Path, app_id: int, host: str) -> None:
-    Journal.open(path, APP_ID, HOST).close()
+    make(path)
     with pytest.raises(JournalError, match=f"is the journal of AppId 7 at {HOST}, not of AppId {app_id} at {host}"):
         Journal.open(path, app_id, host)
     Journal.open(path, APP_ID, HOST).close()
 
 
 def test_another_schemas_journal_is_refused(path: Path) -> None:
-    Journal.open(path, APP_ID, HOST).close()
+    make(path)
     with closing(sqlite3.connect(path)) as db:
         db.execute("PRAGMA user_version = 99")
-    with pytest.raises(JournalError, match="schema 99, here 1"):
+    with pytest.raises(JournalError, match="schema 99, here 2"):
         Journal.open(path, APP_ID, HOST)
+
+
+def test_another_kind_of_jobs_journal_is_refused(path: Path) -> None:
+    make(path)
+    with pytest.raises(JournalError, match="another kind of job"):
+        Journal.open(path, APP_ID, HOST, "groups")
+
+
+def test_a_journal_without_actions_belongs_to_nobody(path: Path) -> None:
+    with Journal.open(path, APP_ID, HOST) as journal:
+        fill(journal)
+    assert path.exists()
+    with Journal.open(path, 8, "zim-api-sha.zego.im", "groups") as journal:
+        assert (journal.app_id, journal.host, journal.kind) == (8, "zim-api-sha.zego.im", "groups")
+
+
+def test_a_new_journal_that_nothing_was_kept_in_is_removed(path: Path) -> None:
+    with Journal.open(path, APP_ID, HOST) as journal:
+        journal.begin()
+        journal.add([CLEAR])
+        journal.roll_back()
+    assert [file.name for file in path.parent.iterdir()] == [f"{path.name}.lock"]
 
 
 def sqlite_file(path: Path) -> None:
@@ -133,9 +198,9 @@ def sqlite_file(path: Path) -> None:
         db.execute("CREATE TABLE actions (id)")
 
 
-@pytest.mark.parametrize("make", [Path.touch, sqlite_file, lambda path: path.write_text("action,from_user_id\n" * 99)])
-def test_a_file_of_another_kind_is_refused_and_left_alone(path: Path, make: Callable[[Path], object]) -> None:
-    make(path)
+@pytest.mark.parametrize("write", [Path.touch, sqlite_file, lambda path: path.write_text("action,from_user_id\n" * 99)])
+def test_a_file_of_another_kind_is_refused_and_left_alone(path: Path, write: Callable[[Path], object]) -> None:
+    write(path)
     before = path.read_bytes()
     for attempt in Journal.view, lambda path: Journal.open(path, APP_ID, HOST):
         with pytest.raises(JournalError, match="is no journal"):
@@ -181,7 +246,7 @@ def test_a_second_process_is_refused_and_a_view_is_not(path: Path, journal: Jour
 def test_a_log_that_outlived_its_journal_is_not_played_into_the_next(path: Path, tmp_path: Path) -> None:
     with Journal.open(path, APP_ID, HOST) as journal:
         fill(journal, CLEAR)
-        journal.record([Outcome(row, State.DONE) for row in journal.claim("ClearPeerMessage", 0, 1)])
+        settle(journal, journal.open_rows("ClearPeerMessage", 0, 1))
         shutil.copy(f"{path}-wal", tmp_path / "log")
     path.unlink()
     shutil.copy(tmp_path / "log", f"{path}-wal")
@@ -197,12 +262,13 @@ import os, resource
 from tests.bulk.test_journal import *
 journal = Journal.open({str(path)!r}, APP_ID, HOST)
 fill(journal, *BATCH)
-rows = journal.claim("DeleteConv", 0, 50)
-journal.record([Outcome(row, State.DONE) for row in rows[:10]])
+rows = journal.open_rows("DeleteConv", 0, 50)
+send(journal, rows)
+settle(journal, rows[:10])
 limit = os.path.getsize(journal.path.with_name(journal.path.name + "-wal"))
 resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
 try:
-    journal.record([Outcome(row, State.DONE) for row in rows[10:]])
+    settle(journal, rows[10:])
 except JournalError as error:
     print(error)
 try:
@@ -219,9 +285,9 @@ except JournalError as error:
 
 
 def test_a_read_only_journal_is_refused(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    Journal.open(path, APP_ID, HOST).close()
-    connect = journal_module._connect
-    monkeypatch.setattr(journal_module, "_connect", lambda path, _options: connect(path, "mode=ro"))
+    make(path)
+    connect = _journal_file.connect
+    monkeypatch.setattr(_journal_file, "connect", lambda path, _options: connect(path, "mode=ro"))
     with pytest.raises(JournalError, match="look for a full or read-only disk"):
         Journal.open(path, APP_ID, HOST)
 
@@ -237,9 +303,10 @@ def crashed_copy(path: Path, to: Path, cut: int | None = None) -> Path:
 def test_a_log_cut_anywhere_never_makes_anything_done(path: Path, tmp_path: Path) -> None:
     journal = Journal.open(path, APP_ID, HOST)
     fill(journal, *BATCH)
-    rows = journal.claim("DeleteConv", 0, 20)
+    rows = journal.open_rows("DeleteConv", 0, 20)
+    send(journal, rows)
     for row in rows[:10]:
-        journal.record([Outcome(row, State.DONE)])
+        settle(journal, [row])
     end = Path(f"{path}-wal").stat().st_size
     done = {row.action for row in rows[:10]}
     frame = 4096 + 24
@@ -247,8 +314,8 @@ def test_a_log_cut_anywhere_never_makes_anything_done(path: Path, tmp_path: Path
     # Each byte of the frames' headers, and some in between; the benchmark goes through all of them.
     for cut in sorted({end - back for back in range(4 * frame) if back % frame < 30 or back % 97 == 0}):
         crashed = crashed_copy(path, tmp_path / "crashed", cut)
-        with Journal.open(crashed, APP_ID, HOST) as found:
-            marked = {entry.action for entry in found.entries(State.DONE)}
+        Journal.open(crashed, APP_ID, HOST).close()
+        marked = {outcome.action for outcome in read_journal(crashed, State.DONE)}
         assert marked <= done
         seen.add(len(marked))
         crashed.unlink()
@@ -262,8 +329,10 @@ def test_killed_while_writing_it_keeps_what_it_said(path: Path) -> None:
 from tests.bulk.test_journal import *
 journal = Journal.open({str(path)!r}, APP_ID, HOST)
 fill(journal, *BATCH)
-for row in journal.claim("DeleteConv", 0, 100):
-    journal.record([Outcome(row, State.DONE)])
+rows = journal.open_rows("DeleteConv", 0, 100)
+send(journal, rows)
+for row in rows:
+    settle(journal, [row])
     print(row.id, flush=True)
 """
     with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as process:
@@ -272,18 +341,18 @@ for row in journal.claim("DeleteConv", 0, 100):
         process.send_signal(signal.SIGKILL)
         said += process.stdout.readlines()
     with Journal.open(path, APP_ID, HOST) as journal:
-        done = sum(1 for _ in journal.entries(State.DONE))
-        assert done in (len(said), len(said) + 1)
-        assert journal.tallies()["DeleteConv"].sent == 100 - done
+        counts = journal.tallies()["DeleteConv"]
+    assert counts[State.DONE] in (len(said), len(said) + 1)
+    assert counts[State.SENT] == 100 - counts[State.DONE]
 
 
 def test_a_view_drops_no_locks_of_the_job_in_its_process(path: Path, journal: Journal) -> None:
     fill(journal, CLEAR)
     Journal.view(path).close()
     # Another program that opens and closes the file would delete the log, were the job's locks on it gone.
-    code = f"import sqlite3; sqlite3.connect({str(path)!r}).execute('SELECT count(*) FROM actions').fetchone()"
+    code = f"import sqlite3; sqlite3.connect({str(path)!r}).execute('SELECT count(*) FROM rows').fetchone()"
     subprocess.run([sys.executable, "-c", code], check=True, timeout=20)
-    journal.record([Outcome(row, State.DONE) for row in journal.claim("ClearPeerMessage", 0, 1)])
+    settle(journal, journal.open_rows("ClearPeerMessage", 0, 1))
     assert states(crashed_copy(path, path.with_name("crashed"))) == {CLEAR: State.DONE}
 
 

@@ -3,14 +3,16 @@ import io
 import pytest
 from rich.console import Console
 
-from zim_async.bulk._progress import Progress
-from zim_async.bulk._records import Tally
+from zim_async.bulk import Progress, State
 from zim_async.cli._display import Display, duration, is_animated
 
 
 def at(done: int, *, of: int = 100, other: int = 0, outage: str | None = None) -> Progress:
-    tallies = {"ClearPeerMessage": Tally(done=done, waiting=of - done), "DeleteConv": Tally(gone=other, sent=other)}
-    return Progress(tallies, of, 0, 3, 2, 1.0, outage, interrupted=False)
+    none = dict.fromkeys(State, 0)
+    tallies = {"ClearPeerMessage": none | {State.DONE: done, State.WAITING: of - done}}
+    if other:
+        tallies["DeleteConv"] = none | {State.NOT_FOUND: other, State.SENT: other}
+    return Progress(tallies, read=of, retried=3, throttled=2, seconds=1.0, outage=outage)
 
 
 class Terminal(io.StringIO):

@@ -13,7 +13,7 @@ async def leave_groups(zim: ZimClient, members: AsyncIterable[tuple[str, str]]) 
         journal="leave-groups.journal",
         on_progress=lambda progress: print(progress.done, "done,", progress.remaining, "to go"),
     )
-    return report.done + report.already_gone
+    return report.done + report.not_found
 
 
 async def leave_some_groups(zim: ZimClient, seconds: float, members: AsyncIterable[tuple[str, str]]) -> None:

@@ -9,14 +9,14 @@ from typing import Any
 import pytest
 
 from tests.support import virtual_clock
+from tests.support.limiters import action_limiter, rate_limiter
 from tests.support.shared_quota import share_quota
-from zim_async import ClosedError, ConfigError, QueueTimeoutError, RateLimiter, ZimError
+from zim_async import ClosedError, ConfigError, QueueTimeoutError, RateLimiter
 from zim_async.actions import Action
 from zim_async.limits import ActionLimiter, Priority
-from zim_async.limits._local import PAUSE
+from zim_async.limits._adaptation import PAUSE
 from zim_async.limits._queue import INTERACTIVE_IN_A_ROW
-from zim_async.limits.limiter import shared_limiter
-from zim_async.sandbox._counting import COUNTERS, Counting
+from zim_async.sandbox import COUNTERS, Counting
 
 
 def most_in_any_second(times: list[float]) -> int:
@@ -48,27 +48,25 @@ async def call_many(limiter: ActionLimiter, count: int, trip: Callable[[], float
 def test_no_jitter_crowds_too_many_arrivals_into_a_second(qps: float, seed: int) -> None:
     dice = random.Random(seed)
     arrivals = virtual_clock.run(
-        call_many(ActionLimiter(qps), int(qps * 10) + 3, lambda: 0.02 + dice.expovariate(1 / 0.05))
+        call_many(action_limiter(qps, dice.random), int(qps * 10) + 3, lambda: 0.02 + dice.expovariate(1 / 0.05))
     )
     assert most_in_any_second(arrivals) <= qps
 
 
-@pytest.mark.usefixtures("no_dither")
 def test_a_burst_goes_at_once_and_the_rest_at_the_quotas_pace() -> None:
-    arrivals = virtual_clock.run(call_many(ActionLimiter(20), 400))
+    arrivals = virtual_clock.run(call_many(action_limiter(20), 400))
     assert arrivals[19] == arrivals[0]
     assert arrivals[-1] - arrivals[0] == pytest.approx(19.0, abs=0.001)
 
 
-@pytest.mark.usefixtures("no_dither")
 def test_rates_below_one_a_second_space_calls_out() -> None:
-    arrivals = virtual_clock.run(call_many(ActionLimiter(0.2), 4))
+    arrivals = virtual_clock.run(call_many(action_limiter(0.2), 4))
     assert [round(at - arrivals[0], 3) for at in arrivals] == [0, 5, 10, 15]
 
 
 def test_calls_go_first_come_first_served() -> None:
     async def main() -> list[int]:
-        limiter, order = ActionLimiter(5), []
+        limiter, order = action_limiter(5), []
 
         async def numbered(number: int) -> None:
             permit = await limiter.acquire()
@@ -81,10 +79,9 @@ def test_calls_go_first_come_first_served() -> None:
     assert virtual_clock.run(main()) == list(range(40))
 
 
-@pytest.mark.usefixtures("no_dither")
 def test_a_slow_answer_holds_its_permit_until_a_second_after_it() -> None:
     async def main() -> float:
-        limiter, loop = ActionLimiter(1), asyncio.get_running_loop()
+        limiter, loop = action_limiter(1), asyncio.get_running_loop()
         start = loop.time()
         permit = await limiter.acquire()
         loop.call_later(30.0, permit.release)
@@ -96,7 +93,7 @@ def test_a_slow_answer_holds_its_permit_until_a_second_after_it() -> None:
 
 def test_a_refusal_pauses_the_action_for_all_its_callers() -> None:
     async def main() -> float:
-        limiter, loop = ActionLimiter(20), asyncio.get_running_loop()
+        limiter, loop = action_limiter(20), asyncio.get_running_loop()
         start = loop.time()
         permit = await limiter.acquire()
         permit.release(throttled=True)
@@ -107,10 +104,9 @@ def test_a_refusal_pauses_the_action_for_all_its_callers() -> None:
     assert virtual_clock.run(main()) == pytest.approx(PAUSE)
 
 
-@pytest.mark.usefixtures("no_dither")
 def test_cancelled_waiters_leave_at_once_and_cost_nothing() -> None:
     async def main() -> None:
-        limiter, loop = ActionLimiter(2), asyncio.get_running_loop()
+        limiter, loop = action_limiter(2), asyncio.get_running_loop()
         tasks = [asyncio.create_task(call_many(limiter, 1)) for _ in range(100)]
         await asyncio.sleep(0.5)
         assert limiter.waiting == 98
@@ -129,12 +125,13 @@ def test_cancelled_waiters_leave_at_once_and_cost_nothing() -> None:
 
 def test_a_waiter_cancelled_as_its_turn_comes_gives_the_permit_back() -> None:
     async def main() -> None:
-        limiter = ActionLimiter(1)
+        limiter = action_limiter(1)
         await call_many(limiter, 1)
         first = asyncio.create_task(limiter.acquire())
         second = asyncio.create_task(limiter.acquire())
         await asyncio.sleep(0)
         limiter.qps = 2  # a second permit, at once
+        await asyncio.sleep(0)
         await asyncio.sleep(0)
         assert (limiter.waiting, limiter.in_flight) == (1, 1)  # the first is let through, but not yet resumed
         first.cancel()
@@ -148,7 +145,7 @@ def test_a_waiter_cancelled_as_its_turn_comes_gives_the_permit_back() -> None:
 
 def test_a_waiter_cancelled_before_its_turn_gets_no_permit() -> None:
     async def main() -> None:
-        limiter = ActionLimiter(1)
+        limiter = action_limiter(1)
         await call_many(limiter, 1)
         waiters = [asyncio.create_task(limiter.acquire()) for _ in range(3)]
         await asyncio.sleep(0.5)
@@ -163,7 +160,7 @@ def test_a_waiter_cancelled_before_its_turn_gets_no_permit() -> None:
 
 def test_newcomers_after_everyone_left_are_served() -> None:
     async def main() -> None:
-        limiter = ActionLimiter(1)
+        limiter = action_limiter(1)
         await call_many(limiter, 1)
         gone = asyncio.create_task(limiter.acquire())
         await asyncio.sleep(0.5)
@@ -176,7 +173,7 @@ def test_newcomers_after_everyone_left_are_served() -> None:
 
 def test_the_rate_can_be_changed_while_calls_wait() -> None:
     async def main() -> float:
-        limiter, loop = ActionLimiter(0.001), asyncio.get_running_loop()
+        limiter, loop = action_limiter(0.001), asyncio.get_running_loop()
         start = loop.time()
         waiting = asyncio.create_task(call_many(limiter, 10))
         await asyncio.sleep(1.5)
@@ -191,7 +188,7 @@ def test_the_rate_can_be_changed_while_calls_wait() -> None:
 
 def test_a_lowered_rate_counts_the_permits_in_use() -> None:
     async def main() -> list[float]:
-        limiter = ActionLimiter(20)
+        limiter = action_limiter(20)
         arrivals = await call_many(limiter, 20)
         limiter.qps = 5
         return arrivals + await call_many(limiter, 6)
@@ -203,7 +200,7 @@ def test_a_lowered_rate_counts_the_permits_in_use() -> None:
 
 def test_interactive_calls_go_ahead_but_never_starve_bulk_ones() -> None:
     async def main() -> list[str]:
-        limiter = ActionLimiter(2)
+        limiter = action_limiter(2)
         order: list[str] = []
 
         async def named(priority: Priority) -> None:
@@ -215,17 +212,17 @@ def test_interactive_calls_go_ahead_but_never_starve_bulk_ones() -> None:
         return order
 
     order = virtual_clock.run(main())
-    assert order[:2] == ["bulk"] * 2  # they came first, to free permits
-    assert order[2:12] == ["interactive"] * INTERACTIVE_IN_A_ROW + ["bulk"]
-    assert order[12:22] == ["interactive"] * INTERACTIVE_IN_A_ROW + ["bulk"]
-    assert order[-5:] == ["bulk"] * 5
+    assert order[0] == "bulk"  # it came first, to a free permit
+    assert order[1:11] == ["interactive"] * INTERACTIVE_IN_A_ROW + ["bulk"]
+    assert order[11:21] == ["interactive"] * INTERACTIVE_IN_A_ROW + ["bulk"]
+    assert order[-6:] == ["bulk"] * 6
 
 
 def test_an_interactive_call_waits_no_longer_for_ten_thousand_bulk_ones() -> None:
     dice = random.Random(1)
 
     async def main() -> list[float]:
-        limiter, loop = ActionLimiter(20), asyncio.get_running_loop()
+        limiter, loop = action_limiter(20), asyncio.get_running_loop()
         bulk = [asyncio.create_task(call(limiter, lambda: 0.02, [], "bulk")) for _ in range(10_000)]
         waits = []
         for _ in range(200):
@@ -244,7 +241,7 @@ def test_an_interactive_call_waits_no_longer_for_ten_thousand_bulk_ones() -> Non
 
 def test_calls_that_come_again_go_first_in_their_order() -> None:
     async def main() -> list[int]:
-        limiter, order = ActionLimiter(1), []
+        limiter, order = action_limiter(1), []
         await call_many(limiter, 1)
 
         async def numbered(number: int, again: bool) -> None:
@@ -261,7 +258,7 @@ def test_calls_that_come_again_go_first_in_their_order() -> None:
 @pytest.mark.parametrize("trip", [0.0, 0.02, 0.1])
 def test_the_estimated_wait_is_near_the_truth(trip: float) -> None:
     async def main() -> list[tuple[float, float]]:
-        limiter, loop = ActionLimiter(20), asyncio.get_running_loop()
+        limiter, loop = action_limiter(20), asyncio.get_running_loop()
         pairs = []
 
         async def watched() -> None:
@@ -281,7 +278,7 @@ def test_the_estimated_wait_is_near_the_truth(trip: float) -> None:
 
 def test_a_wait_likely_to_be_too_long_is_refused_at_once_with_its_estimate() -> None:
     async def main() -> None:
-        limiter, loop = ActionLimiter(1), asyncio.get_running_loop()
+        limiter, loop = action_limiter(1), asyncio.get_running_loop()
         waiting = [asyncio.create_task(call_many(limiter, 1)) for _ in range(11)]
         await asyncio.sleep(0.001)
         start = loop.time()
@@ -298,11 +295,11 @@ def test_a_wait_likely_to_be_too_long_is_refused_at_once_with_its_estimate() -> 
 
 def test_the_live_state_can_be_read() -> None:
     async def main() -> None:
-        limiter, loop = ActionLimiter(2), asyncio.get_running_loop()
-        assert limiter.last_refusal is None
+        limiter = action_limiter(2)
+        assert limiter.last_throttled is None
         permit = await limiter.acquire()
         permit.release(throttled=True)
-        assert limiter.last_refusal == pytest.approx(loop.time())
+        assert limiter.last_throttled is not None
         assert 1 < limiter.permits < 2
         assert repr(limiter) == "<ActionLimiter qps=2 permits=1.8 in_flight=0 waiting=0>"
 
@@ -311,7 +308,7 @@ def test_the_live_state_can_be_read() -> None:
 
 def test_an_owner_can_abandon_its_waiting_calls() -> None:
     async def main() -> list[object]:
-        limiters, mine, yours = RateLimiter(1), object(), object()
+        limiters, mine, yours = rate_limiter(1), object(), object()
         limiter = limiters.of("DeleteConv")
         await call_many(limiter, 1)
 
@@ -330,7 +327,7 @@ def test_an_owner_can_abandon_its_waiting_calls() -> None:
 
 def test_abandoning_many_leaves_the_loop_free() -> None:
     async def main() -> None:
-        limiters, owner = RateLimiter(1), object()
+        limiters, owner = rate_limiter(1), object()
         limiter = limiters.of("DeleteConv")
         await call_many(limiter, 1)
         waiting = [asyncio.create_task(limiter.acquire(owner=owner)) for _ in range(2_000)]
@@ -350,7 +347,7 @@ def test_abandoning_many_leaves_the_loop_free() -> None:
 
 def test_a_cancelled_permit_returns_its_token_too() -> None:
     async def main() -> None:
-        limiter, loop = ActionLimiter(0.2), asyncio.get_running_loop()
+        limiter, loop = action_limiter(0.2), asyncio.get_running_loop()
         for _ in range(10):
             (await limiter.acquire()).cancel()
         permit = await asyncio.wait_for(limiter.acquire(), 0.1)
@@ -368,7 +365,7 @@ def test_a_cancelled_permit_returns_its_token_too() -> None:
 
 def test_permits_that_grow_back_are_used_while_a_slow_call_is_under_way() -> None:
     async def main() -> float:
-        limiter, loop = ActionLimiter(3), asyncio.get_running_loop()
+        limiter, loop = action_limiter(3), asyncio.get_running_loop()
         for _ in range(40):
             permit = await limiter.acquire()
             permit.release(throttled=True)
@@ -380,21 +377,8 @@ def test_permits_that_grow_back_are_used_while_a_slow_call_is_under_way() -> Non
     assert virtual_clock.run(main()) < 150
 
 
-def test_the_queue_goes_on_when_somebody_cancels_every_task() -> None:
-    async def main() -> None:
-        limiter = ActionLimiter(1)
-        await call_many(limiter, 1)
-        waiting = asyncio.create_task(call_many(limiter, 1))
-        await asyncio.sleep(0.1)
-        assert limiter._serving is not None
-        limiter._serving.cancel()
-        await asyncio.wait_for(waiting, 2)
-
-    virtual_clock.run(main())
-
-
 def test_the_rate_can_be_changed_between_two_loops() -> None:
-    limiter = ActionLimiter(1)
+    limiter = action_limiter(1)
     loop = virtual_clock.VirtualLoop()
     loop.run_until_complete(call_many(limiter, 1))
     waiting = loop.create_task(limiter.acquire())
@@ -409,17 +393,16 @@ def test_the_rate_can_be_changed_between_two_loops() -> None:
 @pytest.mark.parametrize("trip", [0.001, 0.02])
 @pytest.mark.parametrize("counting", COUNTERS)
 def test_four_uncoordinated_programs_share_a_quota(counting: Counting, trip: float) -> None:
-    outcomes = []
-    for seed in range(4):
-        random.seed(seed)
-        outcomes.append(virtual_clock.run(share_quota(counting, clients=4, trip=trip, jitter=trip / 8)))
+    outcomes = [
+        virtual_clock.run(share_quota(counting, clients=4, trip=trip, jitter=trip / 8, seed=seed)) for seed in range(4)
+    ]
     assert mean(outcome.used for outcome in outcomes) >= 0.93
     assert mean(outcome.refused for outcome in outcomes) <= 0.04
     assert mean(outcome.largest_to_smallest for outcome in outcomes) <= 2.0
 
 
 def test_the_count_goes_on_when_a_new_loop_takes_over() -> None:
-    limiter = ActionLimiter(2)
+    limiter = action_limiter(2)
 
     async def leave_one_in_flight() -> None:
         await call_many(limiter, 1)
@@ -435,28 +418,14 @@ def test_the_count_goes_on_when_a_new_loop_takes_over() -> None:
     assert virtual_clock.run(next_call()) == pytest.approx(1.0)
 
 
-def test_two_running_loops_at_once_are_refused() -> None:
-    limiter = ActionLimiter(2)
-    loop = virtual_clock.VirtualLoop()
-    loop.run_until_complete(call_many(limiter, 1))
-    with pytest.raises(ZimError, match="another event loop"):
-        virtual_clock.run(call_many(limiter, 1))
-    loop.close()
-
-
-def test_an_applications_limiter_is_shared_within_the_process() -> None:
-    assert shared_limiter("zego.im", 1) is shared_limiter("zego.im", 1)
-    assert shared_limiter("zego.im", 1) is not shared_limiter("zego.im", 2)
-
-
 def test_rates_by_action() -> None:
     limiter = RateLimiter({"DeleteConv": 50})
     assert limiter.of("DeleteConv").qps == 50
     assert limiter.of("ClearPeerMessage").qps == 20
     limiter.qps = {"ClearPeerMessage": 9}
-    assert limiter.qps == {"ClearPeerMessage": 9, "DeleteConv": 50}
+    assert limiter.qps.items() >= {"ClearPeerMessage": 9, "DeleteConv": 50, "QueryConversationList": 20}.items()
     limiter.qps = 7
-    assert limiter.qps == {"ClearPeerMessage": 7, "DeleteConv": 7}
+    assert set(limiter.qps.values()) == {7}
     assert limiter.of("DeleteConv").qps == limiter.of("QueryUserInfos").qps == 7
     assert "DeleteConv=<ActionLimiter qps=7 permits=7.0 in_flight=0 waiting=0>" in repr(limiter)
 
@@ -521,14 +490,15 @@ def test_a_program_may_define_what_would_be_a_slip() -> None:
     class DeleteConvs(Action):
         name = "DeleteConvs"
 
-    assert RateLimiter().of(DeleteConvs) is not RateLimiter().of("DeleteConvs")
+    limiter = RateLimiter()
+    assert limiter.of(DeleteConvs) is limiter.of("DeleteConvs")
     del DeleteConvs
     gc.collect()
 
 
 def test_of_two_ends_of_a_permit_the_first_counts() -> None:
     async def main() -> None:
-        limiter = ActionLimiter(2)
+        limiter = action_limiter(2)
         permit, other = await limiter.acquire(), await limiter.acquire()
         permit.cancel()
         permit.cancel()

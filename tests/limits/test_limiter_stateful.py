@@ -3,15 +3,16 @@
 import asyncio
 import contextlib
 import random
+from functools import partial
 
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
+from tests.support.limiters import rate_limiter
 from tests.support.virtual_clock import VirtualLoop
 from zim_async import ClosedError
-from zim_async.limits import Permit, Priority, RateLimiter
-from zim_async.limits._local import DITHER
+from zim_async.limits import Permit, Priority
 
 PRIORITIES: list[Priority] = ["interactive", "bulk"]
 
@@ -20,13 +21,12 @@ class Limiting(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.loop = VirtualLoop()
-        self.limiters = RateLimiter(3)
+        self.limiters = rate_limiter(3, random.Random(0).random)
         self.limiter = self.limiters.of("DeleteConv")
         self.waiting: list[asyncio.Task[None]] = []
         self.sent: list[tuple[float, Permit]] = []  # when each call in flight was sent
         self.arrivals: list[float] = []
         self.limits = [(self.loop.time(), 3)]  # the largest rate there was, from each moment on
-        random.seed(0)
 
     def turn(self, seconds: float = 0.0) -> None:
         async def pass_time() -> None:
@@ -75,13 +75,13 @@ class Limiting(RuleBasedStateMachine):
         index, way = choose.randrange(len(self.sent)), choose.choice([0.0, 1.0, choose.random()])
         sent_at, permit = self.sent.pop(index)
         self.arrivals.append(sent_at + way * (self.loop.time() - sent_at))
-        permit.release(throttled=refused)
+        self.loop.call_soon(partial(permit.release, throttled=refused))
         self.turn()
 
     @precondition(lambda self: self.sent)
     @rule()
     def never_send(self) -> None:
-        self.sent.pop()[1].cancel()
+        self.loop.call_soon(self.sent.pop()[1].cancel)
         self.turn()
 
     @rule(qps=st.integers(1, 6))
@@ -124,16 +124,16 @@ class Limiting(RuleBasedStateMachine):
     def let_everyone_through(self) -> None:
         for _ in range(10_000):
             while self.sent:
-                self.sent.pop()[1].release()
+                self.loop.call_soon(self.sent.pop()[1].release)
             if not self.waiting:
                 return
             self.turn(0.1)
         raise AssertionError("a waiting call is never let through")
 
     def every_permit_is_there_after_a_rest(self) -> None:
-        self.turn(1000.0 + DITHER)
+        self.turn(1001.0)
         permits = int(self.limiter.qps)
-        self.waiting = [self.loop.create_task(self.call("bulk")) for _ in range(permits + 1)]
+        self.waiting = [self.loop.create_task(self.call("interactive")) for _ in range(permits + 1)]
         self.turn()
         assert len(self.sent) == permits
         for task in self.waiting:

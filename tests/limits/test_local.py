@@ -1,121 +1,183 @@
-import math
-import random
+import asyncio
+from collections.abc import Callable
 
 import pytest
 
-from zim_async.limits._local import CUT, DEEPEST_CUT, PAUSE, LocalWindow
-
-pytestmark = pytest.mark.usefixtures("no_dither")
-
-
-def lateness(window: LocalWindow, now: float) -> float:
-    """Let one call come and go, and return by how much its permit will come back late."""
-    window._in_order.clear()
-    window._returning.clear()
-    window.take(now)
-    window.end(now)
-    return window._in_order[0] - now - 1.0
+from tests.support import virtual_clock
+from tests.support.limiters import dice, never
+from zim_async.limits import LocalWindow, Permit
+from zim_async.limits._adaptation import LATENESS_ALONE, PAUSE
 
 
-def refuse(window: LocalWindow, now: float) -> None:
-    window.take(now)
-    window.end(now, refused=True)
+class Clock:
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
 
 
-def test_a_permit_comes_back_one_second_after_the_answer_less_the_floor() -> None:
-    window = LocalWindow(1)
-    window.take(0.0)
-    assert window.opens_at(0.1) == math.inf
-    window.end(0.3, floor=0.2)
-    assert window.opens_at(0.4) == pytest.approx(1.1)
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
 
 
-def test_permits_come_back_late_by_more_the_more_of_a_shared_quota_they_are() -> None:
-    random.seed(1)
-    window = LocalWindow(20)
-    refuse(window, 10.0)
-    much = max(lateness(window, 10.0) for _ in range(50))
-    for second in range(11, 100):
-        refuse(window, float(second))
-    little = max(lateness(window, 100.0) for _ in range(50))
-    assert 0.0 < little < 0.02 < 0.08 < much < 0.12
+@pytest.fixture
+def make_window(clock: Clock) -> Callable[..., LocalWindow]:
+    return lambda qps, chance=never: LocalWindow("DeleteConv", qps, clock=clock, chance=chance)
 
 
-def test_one_permit_in_many_comes_back_late_while_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("zim_async.limits._local.DITHER_ALONE", 0.05)
-    random.seed(1)
-    window = LocalWindow(20)
-    late = [lateness(window, 0.0) for _ in range(5_000)]
-    assert 150 < sum(seconds > 0 for seconds in late) < 350
-    assert 0.045 < max(late) < 0.05
-    assert sum(late) / len(late) == pytest.approx(0.00125, rel=0.3)
+def take(window: LocalWindow) -> Permit:
+    permit = window.try_take("interactive")
+    assert permit is not None
+    return permit
 
 
-def test_a_pause_only_moves_later() -> None:
-    window = LocalWindow(20)
-    refuse(window, 10.0)
-    refuse(window, 9.9)  # answers may be told of late
-    assert window.opens_at(10.0) == 10.0 + PAUSE
+def test_a_permit_comes_back_a_second_after_the_response_less_the_shortest_round_trip(
+    make_window: Callable[..., LocalWindow], clock: Clock
+) -> None:
+    window = make_window(1)
+    permit = take(window)
+    clock.now = 0.3
+    assert window.try_take("interactive") is None
+    permit.release(min_round_trip=0.2)
+    clock.now = 1.0999
+    assert window.try_take("interactive") is None
+    clock.now = 1.1001
+    assert window.try_take("interactive") is not None
 
 
-def test_permits_shrink_at_most_once_a_second_and_less_the_fewer_they_are() -> None:
-    window = LocalWindow(20)
-    for _ in range(5):
-        refuse(window, 10.0)
-    assert window.permits == 20 * (1 - DEEPEST_CUT)
-    for second in range(11, 20):
-        refuse(window, float(second))
-    before = window.permits
-    assert before < 10
-    refuse(window, 20.0)
-    assert window.permits == pytest.approx(before * (1 - CUT * before / 20))
+def test_a_cancelled_permit_is_free_immediately(make_window: Callable[..., LocalWindow]) -> None:
+    window = make_window(1)
+    take(window).cancel()
+    take(window).release()
+    assert window.try_take("interactive") is None
 
 
-def test_permits_grow_back_ever_faster() -> None:
-    window = LocalWindow(20)
-    for second in range(100):
-        refuse(window, float(second))
-    few = window.permits
-    assert few < 3
-    grown = []
-    for second in range(100, 400):
-        window.opens_at(float(second))
-        grown.append(window.permits - few)
-    assert grown[0] == 0
-    assert 0 < grown[3] < 1
-    assert grown[60] < 6 < 15 < grown[150]
-    assert grown[-1] == 20 - few
+def test_a_thousand_permits_are_kept_apart(make_window: Callable[..., LocalWindow], clock: Clock) -> None:
+    window = make_window(1000)
+    for _ in range(10):
+        for permit in [take(window) for _ in range(1000)]:
+            permit.release()
+        assert window.try_take("interactive") is None
+        clock.now += 1.001
 
 
-def test_one_permit_is_always_left() -> None:
-    window = LocalWindow(2)
-    for second in range(100):
-        refuse(window, float(second))
-    assert window.permits == 1
+def test_bulk_calls_go_a_slot_apart_with_a_little_bank(make_window: Callable[..., LocalWindow], clock: Clock) -> None:
+    window = make_window(20)
+    taken = []
+    for millisecond in range(1000):
+        clock.now = 100.0 + millisecond / 1000
+        while window.try_take("bulk") is not None:
+            taken.append(millisecond)
+    assert taken[:4] == [0, 0, 50, 100]  # the second one from the bank
+    assert len(taken) == 20
+    late = [permit for permit in (window.try_take("bulk") for _ in range(20)) if permit is not None]
+    assert late == []
 
 
-def test_a_refused_permit_looks_for_another_phase() -> None:
-    random.seed(1)
+def test_an_interactive_call_needs_no_pace(make_window: Callable[..., LocalWindow]) -> None:
+    window = make_window(20)
+    while window.try_take("bulk") is not None:
+        pass
+    assert window.try_take("interactive") is not None
+
+
+def test_one_permit_in_many_comes_back_late_while_alone(make_window: Callable[..., LocalWindow], clock: Clock) -> None:
+    late = 0
+    window = make_window(1, dice(1))
+    for _ in range(2_000):
+        take(window).release()
+        clock.now += 1.000001
+        if window.try_take("interactive") is None:
+            late += 1
+            clock.now += LATENESS_ALONE
+        else:
+            clock.now += 0.0
+        window = make_window(1, dice(late + int(clock.now)))
+    assert 50 < late < 160
+
+
+def test_a_refusal_pauses_and_a_pause_only_moves_later(make_window: Callable[..., LocalWindow], clock: Clock) -> None:
+    window = make_window(20)
+    first, second = take(window), take(window)
+    clock.now = 10.0
+    first.release(throttled=True)
+    clock.now = 10.0 + 0.9 * PAUSE
+    assert window.try_take("interactive") is None
+    second.release(throttled=True)
+    clock.now = 10.0 + 1.5 * PAUSE
+    assert window.try_take("interactive") is None
+    clock.now = 10.0 + 2.0 * PAUSE
+    assert window.try_take("interactive") is not None
+
+
+def test_a_refused_permit_looks_for_another_phase(make_window: Callable[..., LocalWindow], clock: Clock) -> None:
     phases = []
-    for _ in range(20):
-        window = LocalWindow(2)
-        refuse(window, 0.0)
-        phases.append(window.opens_at(0.0))
+    for seed in range(20):
+        window = make_window(1, dice(seed))
+        clock.now = 0.0
+        take(window).release(throttled=True)
+        while window.try_take("interactive") is None:
+            clock.now += 0.01
+        phases.append(clock.now)
     assert 1.0 <= min(phases) < 1.3
-    assert 1.7 < max(phases) < 3.0
+    assert 1.7 < max(phases) < 2.1
 
 
-def test_the_wait_counts_free_permits_those_coming_back_and_their_rounds() -> None:
-    window = LocalWindow(2)
-    assert window.wait(0, 0.0) == window.wait(1, 0.0) == 0.0
-    assert window.wait(2, 0.0) == 1.0
-    window.take(0.0)
-    window.end(0.1)
-    window.take(0.0)
-    # One permit comes back at 1.1, the other one's answer is out: it is expected to take as long.
-    assert window.wait(0, 0.6) == pytest.approx(0.5)
-    assert window.wait(1, 0.6) == pytest.approx(0.5)
-    assert window.wait(2, 0.6) == pytest.approx(0.5 + 1.1)
+def test_the_wait_counts_free_permits_those_coming_back_and_their_rounds(
+    make_window: Callable[..., LocalWindow], clock: Clock
+) -> None:
+    window = make_window(2)
+    assert window.estimated_wait("interactive", 0) == window.estimated_wait("interactive", 1) == 0.0
+    assert window.estimated_wait("interactive", 2) == pytest.approx(1.0)
+    first = take(window)
+    clock.now = 0.1
+    first.release()
+    clock.now = 0.0
+    take(window)
+    clock.now = 0.6
+    # One permit comes back at 1.1. The other one's response is out: it is expected to take as long.
+    assert window.estimated_wait("interactive", 0) == pytest.approx(0.5)
+    assert window.estimated_wait("interactive", 1) == pytest.approx(0.5)
+    assert window.estimated_wait("interactive", 2) == pytest.approx(0.5 + 1.1)
     window.resize(1)
-    assert window.wait(0, 0.6) == pytest.approx(0.5)
-    assert window.wait(1, 0.6) == pytest.approx(0.5 + 1.1)
+    assert window.estimated_wait("interactive", 0) == pytest.approx(0.5)
+    assert window.estimated_wait("interactive", 1) == pytest.approx(0.5 + 1.1)
+
+
+def test_a_window_is_idle_when_nothing_is_lost_with_it(make_window: Callable[..., LocalWindow], clock: Clock) -> None:
+    window = make_window(2)
+    assert window.idle
+    permit = take(window)
+    assert not window.idle
+    permit.release()
+    assert not window.idle
+    clock.now = 1.01
+    assert window.idle
+    take(window).release(throttled=True)
+    clock.now = 10.0
+    assert not window.idle  # it remembers that others use the quota
+    clock.now = 1000.0
+    assert window.idle
+
+
+def test_who_waits_is_told_when_asking_again_is_worth_it() -> None:
+    async def main() -> list[float]:
+        window = LocalWindow("DeleteConv", 1, clock=virtual_clock.now, chance=never)
+        told: list[float] = []
+        start = virtual_clock.now()
+
+        def on_change() -> None:
+            told.append(round(virtual_clock.now() - start, 3))
+            window.expect(0, 0 if window.try_take("bulk") else 1)
+
+        window.open(on_change)
+        permit = take(window)
+        window.expect(0, 1)
+        await asyncio.sleep(2.5)
+        permit.release()
+        await asyncio.sleep(5.0)
+        return told
+
+    assert virtual_clock.run(main()) == [1.0, 2.0, 3.0, 3.5]

@@ -1,66 +1,84 @@
 import asyncio
+from collections.abc import Callable
 
-from tests.support import virtual_clock
-from zim_async.limits._queue import Turn, Turns
+import pytest
 
+from zim_async.limits._queue import INTERACTIVE_IN_A_ROW, Queue, WaitingCall
+from zim_async.limits.window import Priority
 
-def test_turns_given_up_are_never_met_and_are_swept_out() -> None:
-    async def main() -> None:
-        loop = asyncio.get_running_loop()
-        turns, all_turns = Turns(), [Turn("bulk", None, loop) for _ in range(100)]
-        for turn in all_turns:
-            turns.join(turn, again=False)
-        for turn in all_turns[:60]:
-            turn.cancel()
-            turns.leave(turn)
-        assert len(turns) == turns.ahead_of("bulk") == 40
-        assert len(turns._bulk._turns) < 60
-        assert [turns.next() for _ in range(41)] == [*all_turns[60:], None]
-        assert len(turns) == 0
-
-    virtual_clock.run(main())
+Join = Callable[..., WaitingCall]
 
 
-def test_an_owner_finds_its_own() -> None:
-    async def main() -> None:
-        loop, mine = asyncio.get_running_loop(), object()
-        turns, own, other = Turns(), Turn("bulk", mine, loop), Turn("interactive", None, loop)
-        turns.join(own, again=False)
-        turns.join(other, again=False)
-        assert turns.owned_by(mine) == [own]
-        own.cancel()
-        assert turns.owned_by(mine) == []
-
-    virtual_clock.run(main())
+@pytest.fixture
+def queue() -> Queue:
+    return Queue()
 
 
-def test_turns_that_end_together_are_counted_right_whoever_is_told_first() -> None:
-    async def main() -> None:
-        loop = asyncio.get_running_loop()
-        turns, all_turns = Turns(), [Turn("bulk", None, loop) for _ in range(8)]
-        for turn in all_turns:
-            turns.join(turn, again=False)
-        for turn in all_turns[:5]:
-            turn.cancel()
-        assert turns.next() is all_turns[5]  # it meets those cancelled before they leave
-        for turn in all_turns[:5]:
-            turns.leave(turn)
-        assert len(turns) == 2
-        assert [turns.next(), turns.next(), turns.next()] == [*all_turns[6:], None]
-        assert len(turns) == 0
+@pytest.fixture
+def join(queue: Queue) -> Join:
+    def join(priority: Priority = "bulk", owner: object = None, *, again: bool = False) -> WaitingCall:
+        call = WaitingCall(priority, owner, asyncio.get_running_loop())
+        queue.append(call, again=again)
+        return call
 
-    virtual_clock.run(main())
+    return join
 
 
-def test_a_newcomer_counts_those_who_go_before_it() -> None:
-    async def main() -> None:
-        loop, turns = asyncio.get_running_loop(), Turns()
-        for _ in range(20):
-            turns.join(Turn("interactive", None, loop), again=False)
-        assert turns.ahead_of("interactive") == turns.ahead_of("bulk") == 20
-        for _ in range(5):
-            turns.join(Turn("bulk", None, loop), again=False)
-        assert turns.ahead_of("interactive") == 20 + 2
-        assert turns.ahead_of("bulk") == 25
+async def test_calls_that_left_are_never_met_whoever_is_told_first(queue: Queue, join: Join) -> None:
+    calls = [join() for _ in range(8)]
+    for call in calls[:5]:
+        call.cancel()
+    assert queue.pop("bulk") is calls[5]  # it meets those cancelled before they are noted
+    for call in calls[:5]:
+        queue.note_left(call)
+    assert len(queue) == queue.bulk == 2
+    assert [queue.pop("bulk") for _ in range(3)] == [*calls[6:], None]
+    assert len(queue) == 0
 
-    virtual_clock.run(main())
+
+async def test_who_comes_again_goes_first(queue: Queue, join: Join) -> None:
+    first, second, returned = join(), join(), join(again=True)
+    assert [queue.pop("bulk") for _ in range(3)] == [returned, first, second]
+
+
+async def test_those_who_left_are_swept_out(queue: Queue, join: Join) -> None:
+    join("interactive")
+    for again in (False, True):
+        for call in [join(again=again) for _ in range(1_000)]:
+            call.cancel()
+            queue.note_left(call)
+    assert (queue.interactive, queue.bulk, queue.pop("bulk")) == (1, 0, None)
+
+
+async def test_an_owners_calls_are_popped_some_at_a_time(queue: Queue, join: Join) -> None:
+    mine, yours = [join(owner="me") for _ in range(5)], join(owner="you")
+    assert queue.pop("bulk") is mine[0]
+    mine[1].cancel()
+    queue.note_left(mine[1])
+    popped = queue.pop_owned("me", 2) + queue.pop_owned("me", 2)
+    assert set(popped) == set(mine[2:])
+    assert queue.pop_owned("me", 2) == []
+    assert queue.pop_owned("you", 2) == [yours]
+
+
+async def test_every_tenth_call_is_a_bulk_one_while_both_wait(queue: Queue, join: Join) -> None:
+    for _ in range(20):
+        join("interactive")
+    for _ in range(3):
+        join("bulk")
+    order = []
+    while queue:
+        order.append(queue.next_priority)
+        queue.pop(order[-1])
+    nine: list[Priority] = ["interactive"] * INTERACTIVE_IN_A_ROW
+    assert order == [*nine, "bulk", *nine, "bulk", *["interactive"] * 2, "bulk"]
+
+
+async def test_a_newcomer_counts_those_who_go_before_it(queue: Queue, join: Join) -> None:
+    for _ in range(20):
+        join("interactive")
+    assert queue.ahead_of("interactive") == queue.ahead_of("bulk") == 20
+    for _ in range(5):
+        join("bulk")
+    assert queue.ahead_of("interactive") == 20 + 2
+    assert queue.ahead_of("bulk") == 25

@@ -1,6 +1,6 @@
 import pytest
 
-from zim_async.sandbox._counting import COUNTERS, Counting
+from zim_async.sandbox import COUNTERS, Counting
 
 
 @pytest.mark.parametrize(

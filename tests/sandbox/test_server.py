@@ -1,108 +1,35 @@
 import asyncio
-import hashlib
-import time
-from email.utils import parsedate_to_datetime
 from typing import Any
 
 import aiohttp
 import pytest
 
-from zim_async import ConvType, InvalidArgumentError
+from tests.support.raw_requests import PEER_BODY, post, post_for_code, public_parameters
+from zim_async import InvalidArgumentError, NotFoundError
 from zim_async.sandbox import Sandbox
-
-PEER_BODY = {"FromUserId": "alice", "ToUserId": "bob"}
-CONV_BODY = {"FromUserId": "alice", "ConvId": "bob", "ConvType": 0}
-
-
-def signed(box: Sandbox, nonce: str = "00112233aabbccdd", **changes: Any) -> dict[str, str]:
-    """The public parameters, written out once more; a change of None leaves one out."""
-    timestamp = changes.get("Timestamp") or str(int(time.time()))
-    secret = changes.pop("secret", box.server_secret)
-    text = f"{box.app_id}{nonce}{secret}{timestamp}"
-    parameters = {
-        "Action": "ClearPeerMessage",
-        "AppId": str(box.app_id),
-        "SignatureNonce": nonce,
-        "Timestamp": timestamp,
-        "SignatureVersion": "2.0",
-        "Signature": hashlib.md5(text.encode()).hexdigest(),
-    }
-    return {name: value for name, value in (parameters | changes).items() if value is not None}
-
-
-async def post(box: Sandbox, parameters: dict[str, str], body: Any = PEER_BODY) -> int:
-    options: dict[str, Any] = {"data": body} if isinstance(body, bytes) else {"json": body}
-    async with (
-        aiohttp.ClientSession() as session,
-        session.post(box.base_url, params=parameters, **options) as response,
-    ):
-        assert response.status == 200
-        content = await response.json()
-        assert sorted(content) == ["Code", "Message", "RequestId"]
-        return int(content["Code"])
-
-
-async def test_a_good_request_is_done(box: Sandbox) -> None:
-    assert await post(box, signed(box)) == 0
-
-
-@pytest.mark.parametrize(
-    ("changes", "code"),
-    [
-        ({"Action": None}, 100000006),
-        ({"Action": "DropTables"}, 100000007),
-        ({"AppId": None}, 100000001),
-        ({"AppId": "x1"}, 100000001),
-        ({"AppId": "1"}, 100000011),
-        ({"SignatureNonce": None}, 100000002),
-        ({"SignatureNonce": "xyz"}, 100000002),
-        ({"Timestamp": "soon"}, 100000003),
-        ({"Timestamp": "1615186943"}, 100000004),
-        ({"SignatureVersion": "1.0"}, 100000008),
-        ({"Signature": None}, 100000009),
-        ({"Signature": "0" * 32}, 100000005),
-        ({"secret": "wrong"}, 100000005),
-    ],
-)
-async def test_public_parameters_are_checked(box: Sandbox, changes: dict[str, Any], code: int) -> None:
-    assert await post(box, signed(box, **changes)) == code
-
-
-async def test_a_nonce_counts_once(box: Sandbox) -> None:
-    assert [await post(box, signed(box)) for _ in range(2)] == [0, 100000005]
-
-
-@pytest.mark.parametrize(
-    ("action", "body", "code"),
-    [
-        ("ClearPeerMessage", b"{", 100000012),
-        ("ClearPeerMessage", b"[" * 10_000, 100000012),
-        ("ClearPeerMessage", [], 100000012),
-        ("ClearPeerMessage", {"FromUserId": "alice"}, 2),
-        ("ClearPeerMessage", PEER_BODY | {"ToUserId": 7}, 2),
-        ("ClearPeerMessage", PEER_BODY | {"ToUserId": ""}, 2),
-        ("ClearPeerMessage", PEER_BODY | {"ToUserId": "x" * 33}, 660000012),
-        ("ClearPeerMessage", PEER_BODY | {"ToUserId": "ü" * 17}, 660000012),
-        ("ClearPeerMessage", PEER_BODY | {"ToUserId": "ü" * 16}, 0),
-        ("DeleteConv", CONV_BODY, 0),
-        ("DeleteConv", CONV_BODY | {"Note": "x" * 99}, 0),
-        ("DeleteConv", CONV_BODY | {"ConvType": 1}, 660000002),
-        ("DeleteConv", CONV_BODY | {"ConvType": "0"}, 660000002),
-        ("DeleteConv", {"FromUserId": "alice", "ConvId": "bob"}, 660000002),
-    ],
-)
-async def test_bodies_are_checked(box: Sandbox, action: str, body: Any, code: int) -> None:
-    assert await post(box, signed(box, Action=action), body) == code
 
 
 async def burst(box: Sandbox, count: int) -> list[int]:
     async with aiohttp.ClientSession() as session:
 
-        async def one(number: int) -> int:
-            async with session.post(box.base_url, params=signed(box, f"{number:016x}"), json=PEER_BODY) as response:
+        async def one() -> int:
+            async with session.post(box.base_url, params=public_parameters(box), json=PEER_BODY) as response:
                 return int((await response.json())["Code"])
 
-        return await asyncio.gather(*(one(number) for number in range(count)))
+        return await asyncio.gather(*(one() for _ in range(count)))
+
+
+async def get(box: Sandbox, query: str, **changes: Any) -> dict[str, Any]:
+    public = "&".join(f"{name}={value}" for name, value in public_parameters(box, **changes).items())
+    async with aiohttp.ClientSession() as session, session.get(f"{box.base_url}?{public}&{query}") as response:
+        content: dict[str, Any] = await response.json()
+        return content
+
+
+async def test_a_response_has_the_three_fields(box: Sandbox) -> None:
+    content = await post(box)
+    assert sorted(content) == ["Code", "Message", "RequestId"]
+    assert content["Code"] == 0
 
 
 async def test_the_21st_in_a_second_is_refused(box: Sandbox) -> None:
@@ -111,18 +38,13 @@ async def test_the_21st_in_a_second_is_refused(box: Sandbox) -> None:
     assert box.busiest_second("ClearPeerMessage") == 30
     assert box.busiest_second("DeleteConv") == 0
     await asyncio.sleep(1.05)
-    assert await post(box, signed(box)) == 0
+    assert await post_for_code(box) == 0
 
 
 async def test_badly_signed_arrivals_count_as_arrivals(box: Sandbox) -> None:
-    for number in range(3):
-        await post(box, signed(box, f"{number:016x}", secret="wrong"))
+    for _ in range(3):
+        await post(box, secret="wrong")
     assert box.busiest_second("ClearPeerMessage") == 3
-
-
-def test_a_fault_for_no_request_is_refused() -> None:
-    with pytest.raises(InvalidArgumentError, match="times"):
-        Sandbox().fail_next(code=1, times=0)
 
 
 async def test_refusing_can_be_switched_off() -> None:
@@ -131,37 +53,52 @@ async def test_refusing_can_be_switched_off() -> None:
         assert box.busiest_second("ClearPeerMessage") == 30
 
 
-async def test_its_clock_can_be_set_wrong(box: Sandbox) -> None:
-    box.clock_skew = 900
-    assert await post(box, signed(box)) == 100000004
-    async with aiohttp.ClientSession() as session, session.post(box.base_url) as response:
-        date = parsedate_to_datetime(response.headers["Date"]).timestamp()
-    assert date - time.time() == pytest.approx(900, abs=2)
+async def test_a_handler_of_ones_own_answers_an_action(box: Sandbox) -> None:
+    def query(given: dict[str, Any]) -> dict[str, Any]:
+        return {"Result": [{"UserId": user} for user in given["UserIds"]], "ErrorList": []}
+
+    assert await post_for_code(box, Action="QueryUserInfos") == 100000007
+    box.handle("QueryUserInfos", query)
+    content = await post(box, {"UserIds": ["alice", "bob"]}, Action="QueryUserInfos")
+    assert content["Code"] == 0
+    assert content["Result"] == [{"UserId": "alice"}, {"UserId": "bob"}]
 
 
-async def test_groups_and_state() -> None:
-    async with Sandbox(strict=True) as box:
-        box.add_group("g7", ["alice", "bob"], ["one", "two"])
-        body = {"FromUserId": "alice", "ConvId": "g7", "ConvType": 2}
-        codes = [await post(box, signed(box, f"{n:016x}", Action="DeleteConv"), body) for n in range(2)]
-        assert codes == [0, 660800002]
-        assert box.messages("alice", "g7", ConvType.GROUP) is None
-        assert box.messages("bob", "g7", ConvType.GROUP) == ["one", "two"]
-        assert await post(box, signed(box), {"FromUserId": "eve", "ToUserId": "bob"}) == 660200001
+async def test_a_handler_of_ones_own_refuses_by_returning_a_code_or_raising(box: Sandbox) -> None:
+    def refuse(given: dict[str, Any]) -> int:
+        if not given:
+            raise NotFoundError("nobody", code=660500002)
+        return 2
+
+    box.handle("SendPeerMessage", refuse)
+    box.handle("ClearPeerMessage", refuse)
+    assert await post_for_code(box, {}, Action="SendPeerMessage") == 660500002
+    assert await post_for_code(box, {"A": 1}, Action="SendPeerMessage") == 2
+    assert await post_for_code(box) == 2  # the sandbox's own handler is replaced
 
 
-async def test_faults_hit_only_requests_that_are_in_order(box: Sandbox) -> None:
-    box.fail_next(code=1)
-    assert await post(box, signed(box, secret="wrong")) == 100000005
-    assert await post(box, signed(box, "0" * 16)) == 1
-    assert await post(box, signed(box, "1" * 16)) == 0
-    assert [arrival.code for arrival in box.arrivals] == [100000005, 1, 0]
+async def test_a_handler_may_return_nothing(box: Sandbox) -> None:
+    box.handle("SendPeerMessage", lambda given: None)
+    assert await post_for_code(box, {}, Action="SendPeerMessage") == 0
 
 
-async def test_closing_cuts_delays_short() -> None:
-    async with Sandbox() as box:
-        box.delay = 60
-        asking = asyncio.create_task(post(box, signed(box)))
-        while not box.arrivals:
-            await asyncio.sleep(0.01)
-    await asyncio.gather(asking, return_exceptions=True)
+@pytest.mark.parametrize("name", ["", "A&B", "Délete", None])
+def test_only_what_can_be_an_actions_name_is_handled(name: Any) -> None:
+    with pytest.raises(InvalidArgumentError, match="name"):
+        Sandbox().handle(name, lambda given: None)
+
+
+async def test_a_get_carries_its_parameters_in_the_query(box: Sandbox) -> None:
+    box.handle("QueryFriendList", lambda given: {"Given": given})
+    content = await get(box, "FromUserId=al%26ice&UserId[]=a&UserId%5B%5D=b&Limit=5", Action="QueryFriendList")
+    assert content["Given"] == {"FromUserId": "al&ice", "UserId": ["a", "b"], "Limit": "5"}
+    content = await get(
+        box, "&".join(f"UserId%5B%5D={'%F0%9F%98%80' * 8}" for _ in range(100)), Action="QueryFriendList"
+    )
+    assert content["Given"] == {"UserId": ["😀" * 8] * 100}
+
+
+async def test_large_bodies_are_read(box: Sandbox) -> None:
+    box.handle("SendPeerMessage", lambda given: {"Size": len(given["Text"])})
+    content = await post(box, {"Text": "x" * (8 * 2**20 - 100)}, Action="SendPeerMessage")
+    assert content["Size"] == 8 * 2**20 - 100

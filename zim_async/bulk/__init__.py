@@ -1,6 +1,17 @@
 """Bulk jobs: hundreds of thousands of deletes that survive interruptions."""
 
 from ._job import cleanup, plan
-from ._progress import Progress
+from ._reader import JournalReader, read_journal, remove_finished_journal
+from ._records import CodeCount, Outcome, Progress, State
 
-__all__ = ["Progress", "cleanup", "plan"]
+__all__ = [
+    "CodeCount",
+    "JournalReader",
+    "Outcome",
+    "Progress",
+    "State",
+    "cleanup",
+    "plan",
+    "read_journal",
+    "remove_finished_journal",
+]

@@ -1,12 +1,13 @@
 """The journal of a bulk job: one SQLite file that knows of every action where it stands.
 
-What may be relied on, whenever the process dies: an action is marked sent before its request can leave, and done
-or refused after the server's answer was read, each mark committed to disk (WAL, synchronous=FULL). So what is marked
-done was done; what was sent and not answered is known as such, and sent once more.
-
-A journal belongs to one application, one host and one version of this schema. Methods block: they are for a
-thread of their own, all for the same one. Statements handle many rows each, by way of SQLite's JSON functions,
-since every row that passes through Python takes the interpreter from the event loop.
+1. A row is marked sent before its request can leave, and gets its outcome after the server's response was read.
+2. Each mark is committed to disk (WAL, synchronous=FULL) before anything is built on it.
+3. So what is marked done was done, whenever the process dies. What was sent and has no outcome is known as such.
+4. A journal belongs to one application, one host, one kind of job and one version of its schema.
+   One without rows belongs to nobody.
+5. Methods block. They are for a thread of their own, all for the same one.
+6. Statements handle many rows each, by way of SQLite's JSON functions: every row that passes through Python
+   takes the interpreter from the event loop.
 """
 
 from __future__ import annotations
@@ -15,93 +16,89 @@ import contextlib
 import json
 import os
 import sqlite3
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from operator import attrgetter
+import time
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from types import MappingProxyType
-from typing import Any, Final, Self
+from typing import Final, Literal, NamedTuple, Self, TypeAlias
 
-from ..actions import ACTIONS, Action, field_names
-from ..errors import JournalError
-from ._records import Entry, Outcome, Row, State, Tallies, Tally
+from ..actions import Action, field_names
+from ..errors import InvalidArgumentError, JournalError
+from . import _journal_file as journal_file
+from ._journal_file import damaged, translate_errors
+from ._records import OPEN, CodeCount, Mark, Outcome, Row, State, Tally, to_datetime
+from ._stored_actions import check_class, class_of, from_values, to_text
 
-APPLICATION_ID: Final = 0x5A494D4A  # "ZIMJ", where SQLite keeps it in a file's header
-SCHEMA_VERSION: Final = 1
-CACHE_KIB: Final = 16_000
-_SCHEMA: Final = f"""
-PRAGMA application_id = {APPLICATION_ID};
-PRAGMA user_version = {SCHEMA_VERSION};
-CREATE TABLE job (app_id INTEGER NOT NULL, host TEXT NOT NULL);
-CREATE TABLE actions (
-    id INTEGER PRIMARY KEY,
-    name TEXT NOT NULL,
-    arguments TEXT NOT NULL,
-    state TEXT NOT NULL CHECK (state IN ('waiting', 'sent', 'done', 'gone', 'refused')),
-    UNIQUE (name, arguments)
-);
-CREATE TABLE refusals (
-    id INTEGER PRIMARY KEY REFERENCES actions,
-    code INTEGER NOT NULL,
-    message TEXT NOT NULL,
-    request_id TEXT NOT NULL
-);
-"""
+Kind: TypeAlias = Literal["cleanup", "groups"]
+_LETTERS: Final = {state: state.value[0] for state in State}
+_STATES: Final = {letter: state for state, letter in _LETTERS.items()}
+_UNLISTED: Final = "rows WHERE id <= ? AND state IN ('w', 's') AND id NOT IN (SELECT id FROM temp.listed)"
+
+
+class _Class(NamedTuple):
+    id: int
+    name: str
+    fields: tuple[str, ...]
 
 
 class Journal:
     """An open journal; make one with ``open``, to run its job, or ``view``, to look at it."""
 
     def __init__(
-        self, path: Path, db: sqlite3.Connection, lock: sqlite3.Connection | None, last_written: float = 0.0
+        self, path: Path, db: sqlite3.Connection, lock: sqlite3.Connection | None, last_written: float | None = None
     ) -> None:
         self.path = path
-        self.last_written = last_written  # by an earlier run, in Unix seconds; 0 for a new journal
+        self.last_written = last_written or 0.0  # by an earlier run, in Unix seconds; 0 for a new journal
+        self._unused = lock is not None and last_written is None
         self._db = db
         self._lock = lock
-        with _translate_errors(path):
-            found = db.execute("SELECT app_id, host FROM job").fetchone()
+        self._known = 0  # rows up to this ID are from an earlier run
+        self._kinds: dict[str, type[Action]] = {}  # met or looked up so far, by name
+        with translate_errors(path):
+            found = db.execute("SELECT app_id, host, kind FROM job").fetchone()
+            classes = db.execute("SELECT id, name, fields FROM classes").fetchall()
         if found is None:
-            raise JournalError(_damaged(path, "it doesn't say whose it is"))
+            raise JournalError(damaged(path, "it doesn't say whose it is"))
         self.app_id: int = found[0]
         self.host: str = found[1]
+        self.kind: str = found[2]
+        self._classes = {name: _Class(number, name, tuple(json.loads(fields))) for number, name, fields in classes}
 
     @classmethod
-    def open(cls, path: str | os.PathLike[str], app_id: int, host: str) -> Self:
+    def open(cls, path: str | os.PathLike[str], app_id: int, host: str, kind: Kind = "cleanup") -> Self:
         """Open the journal of an application's job, or begin one; nobody else can until it is closed.
 
-        Raises ``JournalError`` if another process has it, if it is another job's, of another kind, damaged,
-        or can't be written.
+        Raises:
+            JournalError: Another process has it, it is another job's, of another kind, damaged, or can't be written.
         """
         path = Path(os.path.realpath(path))
         with contextlib.ExitStack() as undo:
-            lock = undo.enter_context(contextlib.closing(_lock(path)))
-            with _translate_errors(path):
-                last_written = 0.0
+            lock = undo.enter_context(contextlib.closing(journal_file.lock(path)))
+            with translate_errors(path):
+                last_written = None
                 if path.exists():
                     files = (path, Path(f"{path}-wal"))
                     last_written = max(file.stat().st_mtime for file in files if file.exists())
                 else:
-                    _create(path, app_id, host)
-                db = undo.enter_context(contextlib.closing(_connect(path, "mode=rw")))
-                _prepare(path, db)
+                    journal_file.create(path, app_id, host, kind)
+                db = undo.enter_context(contextlib.closing(journal_file.connect(path, "mode=rw")))
+                journal_file.prepare(path, db)
             journal = cls(path, db, lock, last_written)
-            if (journal.app_id, journal.host) != (app_id, host):
-                raise JournalError(
-                    f"{path} is the journal of AppId {journal.app_id} at {journal.host}, not of AppId {app_id} at"
-                    f" {host}; nothing was sent. Give another journal, or that application's credentials"
-                )
+            journal._claim_for(app_id, host, kind)
             undo.pop_all()
         return journal
 
     @classmethod
     def view(cls, path: str | os.PathLike[str]) -> Self:
-        """Open a journal to read it, also while its job runs. Raises ``JournalError``."""
+        """Open a journal to read it, also while its job runs.
+
+        Raises:
+            JournalError: It is no journal, damaged, or can't be read.
+        """
         path = Path(os.path.realpath(path))
         with contextlib.ExitStack() as undo:
-            with _translate_errors(path):
-                # Without a log there is nothing to wait for, nor is one left behind.
-                options = "mode=ro" if Path(f"{path}-wal").exists() else "immutable=1"
-                db = undo.enter_context(contextlib.closing(_connect(path, options)))
+            with translate_errors(path):
+                db = undo.enter_context(contextlib.closing(journal_file.connect_to_read(path)))
             journal = cls(path, db, None)
             undo.pop_all()
         return journal
@@ -112,202 +109,244 @@ class Journal:
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names of the actions that it holds."""
+        return tuple(self._classes)
+
     def close(self) -> None:
-        """Close the file, and let others have it."""
-        with _translate_errors(self.path):
+        """Close the file, and let others have it; a new one that nothing was kept in is removed before."""
+        with translate_errors(self.path):
             self._db.close()
+            if self._unused:
+                journal_file.remove(self.path)
         if self._lock is not None:
             self._lock.close()
 
+    # Taking up actions
+
     def begin(self) -> None:
         """Begin what is to be written as a whole, or not at all."""
-        with _translate_errors(self.path):
+        with translate_errors(self.path):
             self._db.execute("BEGIN IMMEDIATE")
 
     def commit(self) -> None:
         """Write what was done since ``begin``."""
-        with _translate_errors(self.path):
+        with translate_errors(self.path):
             self._db.execute("COMMIT")
+        self._unused = False
 
     def roll_back(self) -> None:
         """Forget what was done since ``begin``."""
         with contextlib.suppress(sqlite3.Error):  # of some failures SQLite has rolled back by itself
             self._db.execute("ROLLBACK")
 
-    def add(self, actions: Iterable[Action]) -> int:
-        """Take up the actions that aren't here yet, and return how many those were; ``begin`` goes before."""
-        arguments: dict[str, list[str]] = {}
-        for action in actions:
-            arguments.setdefault(action.name, []).append(_dump(_FIELDS[action.name](action)))
-        insert = "INSERT OR IGNORE INTO actions (name, arguments, state) SELECT ?, value, 'waiting' FROM json_each(?)"
-        with _translate_errors(self.path):
-            return sum(self._db.execute(insert, (name, _dump(texts))).rowcount for name, texts in arguments.items())
+    def is_empty(self) -> bool:
+        """Tell whether it has no rows."""
+        with translate_errors(self.path):
+            return self._db.execute("SELECT 1 FROM rows LIMIT 1").fetchone() is None
 
-    def claim(self, name: str, after: int, count: int) -> list[Row]:
-        """Mark the next unfinished actions of a name as sent and return them; ``after`` is the last row had before."""
-        # Not by the index, which has them in another order; and in one step, all rows as one text.
-        find = (
-            "SELECT json_group_array(json_array(id, json(arguments), state)) FROM (SELECT * FROM actions NOT INDEXED"
-            " WHERE id > ? AND name = ? AND state IN ('waiting', 'sent') ORDER BY id LIMIT ?)"
+    def track_listed(self) -> None:
+        """Remember from now on which of the rows that are here already are added again."""
+        with translate_errors(self.path):
+            self._known = self._db.execute("SELECT coalesce(max(id), 0) FROM rows").fetchone()[0]
+            self._db.execute("CREATE TEMP TABLE listed (id INTEGER PRIMARY KEY)")  # on disk, if it grows
+
+    def add(self, actions: Iterable[Action], *, group_id: int = 0, step: int = 0) -> int:
+        """Take up the actions that aren't here yet, and return how many those were; ``begin`` goes before.
+
+        Raises:
+            InvalidArgumentError: Actions of that class can't be kept.
+        """
+        texts: defaultdict[str, list[str]] = defaultdict(list)
+        for action in actions:
+            if self._kinds.get(action.name) is not type(action):
+                self._learn(action)
+            texts[action.name].append(to_text(action, self._classes[action.name].fields))
+        insert = (
+            "INSERT OR IGNORE INTO rows (group_id, step, class_id, fields, state, at)"
+            " SELECT ?, ?, ?, value, 'w', ? FROM json_each(?)"
         )
-        with self._transaction():
-            found = json.loads(self._db.execute(find, (after, name, count)).fetchone()[0])
-            try:
-                rows = [Row(number, ACTIONS[name](*values), State(state)) for number, values, state in found]
-            except (TypeError, ValueError) as error:
-                raise JournalError(_damaged(self.path, str(error))) from None
-            self._mark(State.SENT, [row.id for row in rows])
+        new = 0
+        with translate_errors(self.path):
+            for name, values in texts.items():
+                number, array = self._classes[name].id, _to_array(values)
+                if self._known:
+                    self._mark_listed(number, array)
+                new += self._db.execute(insert, (group_id, step, number, now(), array)).rowcount
+        return new
+
+    def unlisted(self) -> int:
+        """Count the rows that are open from an earlier run, and weren't added again."""
+        if not self._known:
+            return 0
+        with translate_errors(self.path):
+            query = f"SELECT count(*) FROM {_UNLISTED}"  # noqa: S608, made of constants
+            return int(self._db.execute(query, (self._known,)).fetchone()[0])
+
+    def unlisted_examples(self, count: int) -> tuple[Action, ...]:
+        """Return so many of them."""
+        query = f"SELECT class_id, fields FROM {_UNLISTED} LIMIT ?"  # noqa: S608
+        with translate_errors(self.path):
+            found = self._db.execute(query, (self._known, count)).fetchall()
+        return tuple(self._build(number, json.loads(fields)) for number, fields in found)
+
+    def drop_unlisted(self) -> None:
+        """Forget them."""
+        with translate_errors(self.path):
+            self._db.execute(f"DELETE FROM {_UNLISTED}", (self._known,))  # noqa: S608
+
+    def reopen(self, state: State) -> None:
+        """Have what came to an end in a state sent once more."""
+        letter = _LETTERS[state]
+        with translate_errors(self.path):
+            self._db.execute("DELETE FROM codes WHERE id IN (SELECT id FROM rows WHERE state = ?)", (letter,))
+            self._db.execute("UPDATE rows SET state = 'w', at = ? WHERE state = ?", (now(), letter))
+
+    # Sending
+
+    def open_rows(self, name: str, after: int, count: int) -> list[Row]:
+        """Return the next open rows of an action, by ID; ``after`` is the last one had before."""
+        # In one step, all as one text.
+        query = (
+            "SELECT json_group_array(json_array(id, json(fields), state, group_id)) FROM (SELECT * FROM rows"
+            " NOT INDEXED WHERE id > ? AND class_id = ? AND state IN ('w', 's') ORDER BY id LIMIT ?)"
+        )
+        with translate_errors(self.path):
+            stored = self._classes[name]
+            found = json.loads(self._db.execute(query, (after, stored.id, count)).fetchone()[0])
+        rows = [Row(number, self._build(stored.id, values), _STATES[s], group) for number, values, s, group in found]
         rows.sort()
         return rows
 
-    def record(self, outcomes: Sequence[Outcome]) -> None:
-        """Write down what came of claimed rows."""
-        ids: dict[State, list[int]] = {}
-        for outcome in outcomes:
-            ids.setdefault(outcome.state, []).append(outcome.row.id)
-        refusals = [(o.row.id, o.code, o.message, o.request_id) for o in outcomes if o.state is State.REFUSED]
+    def write(self, marks: Sequence[Mark]) -> None:
+        """Mark rows, all in one transaction."""
+        alike: defaultdict[tuple[State, int], list[int]] = defaultdict(list)
+        for number, mark in {mark.row.id: mark for mark in marks}.items():  # the last of each row counts
+            alike[mark.state, mark.at].append(number)
+        codes = [(m.row.id, m.code, m.message, m.request_id) for m in marks if m.code]
         with self._transaction():
-            for state, numbers in ids.items():
-                self._mark(state, numbers)
-            if refusals:
-                self._db.executemany("INSERT INTO refusals VALUES (?, ?, ?, ?)", refusals)
+            for (state, at), numbers in alike.items():
+                update = "UPDATE rows SET state = ?, at = ? WHERE id IN (SELECT value FROM json_each(?))"
+                self._db.execute(update, (_LETTERS[state], at, _to_array(numbers)))
+            if codes:
+                self._db.executemany("INSERT OR REPLACE INTO codes VALUES (?, ?, ?, ?)", codes)
 
-    def tallies(self) -> Tallies:
+    # Looking
+
+    def tallies(self) -> dict[str, Tally]:
         """Count the actions of each name in each state."""
-        cells = [(name, state) for name in ACTIONS for state in State]
-        counts = ", ".join(["coalesce(sum(name = ? AND state = ?), 0)"] * len(cells))
-        # Not by the index: it lacks the state, and would be gone through at random.
-        query = f"SELECT {counts} FROM actions NOT INDEXED"  # noqa: S608, made of constants
-        with _translate_errors(self.path):
-            found = self._db.execute(query, [value for cell in cells for value in cell]).fetchone()
-        width = len(State)
-        return {name: Tally(*found[place * width : (place + 1) * width]) for place, name in enumerate(ACTIONS)}
+        tallies = {name: dict.fromkeys(State, 0) for name in self._classes}
+        names = {stored.id: stored.name for stored in self._classes.values()}
+        # Not by an index: it would be gone through at random.
+        query = "SELECT class_id, state, count(*) FROM rows NOT INDEXED GROUP BY class_id, state"
+        with translate_errors(self.path):
+            for number, letter, count in self._db.execute(query):
+                tallies[names[number]][_STATES[letter]] = count
+        return {name: tally for name, tally in tallies.items() if any(tally.values())}
 
-    def entries(self, state: State) -> Iterator[Entry]:
-        """Yield what is in a state, in the order in which it came in."""
+    def codes(self) -> list[CodeCount]:
+        """Count what was not found and refused, by code, each with the first as an example."""
         query = (
-            "SELECT name, arguments, code, message, request_id FROM actions LEFT JOIN refusals USING (id)"
-            " WHERE state = ? ORDER BY id"
+            "SELECT count(*), min(id), class_id, fields, state, code, message, request_id, at"
+            " FROM codes JOIN rows USING (id) WHERE state IN ('n', 'r') GROUP BY state, code"
         )
-        with _translate_errors(self.path):
-            for name, arguments, *reason in self._db.execute(query, (state,)):
-                yield Entry(_load(name, arguments), *reason)
+        with translate_errors(self.path):
+            found = self._db.execute(query).fetchall()
+        outcomes = [(count, self._to_outcome(*values)) for count, _, *values in found]
+        return [CodeCount(example.state, example.code or 0, count, example) for count, example in outcomes]
+
+    def page(self, states: Sequence[State], after: int, count: int) -> list[tuple[int, Outcome]]:
+        """Return the next rows in some states with their IDs, by ID; ``after`` is the last one had before."""
+        query = (
+            "SELECT id, class_id, fields, state, code, message, request_id, at FROM rows NOT INDEXED"
+            " LEFT JOIN codes USING (id) WHERE rows.id > ? AND state IN (SELECT value FROM json_each(?))"
+            " ORDER BY rows.id LIMIT ?"
+        )
+        letters = _to_array([_LETTERS[state] for state in states])
+        with translate_errors(self.path):
+            found = self._db.execute(query, (after, letters, count)).fetchall()
+        return [(number, self._to_outcome(*values)) for number, *values in found]
+
+    # Within
+
+    def _claim_for(self, app_id: int, host: str, kind: Kind) -> None:
+        if (self.app_id, self.host, self.kind) == (app_id, host, kind):
+            return
+        if self.is_empty():
+            with translate_errors(self.path):
+                self._db.execute("UPDATE job SET app_id = ?, host = ?, kind = ?", (app_id, host, kind))
+            self.app_id, self.host, self.kind = app_id, host, kind
+        elif (self.app_id, self.host) != (app_id, host):
+            raise JournalError(
+                f"{self.path} is the journal of AppId {self.app_id} at {self.host}, not of AppId {app_id} at"
+                f" {host}; nothing was sent. Give another journal, or that application's credentials"
+            )
+        else:
+            raise JournalError(
+                f"{self.path} is the journal of another kind of job ({self.kind}, not {kind}); nothing was sent."
+                " Give another journal"
+            )
+
+    def _learn(self, action: Action) -> None:
+        """Take up the class of an action that is met for the first time."""
+        kind, fields = type(action), field_names(type(action))
+        check_class(action)
+        stored = self._classes.get(action.name)
+        if stored is None:
+            insert = "INSERT INTO classes (name, fields) VALUES (?, ?) RETURNING id"
+            with translate_errors(self.path):
+                number = self._db.execute(insert, (action.name, json.dumps(fields))).fetchone()[0]
+            self._classes[action.name] = _Class(number, action.name, fields)
+        elif stored.fields != fields:
+            raise InvalidArgumentError(
+                f"{kind.__name__} has the fields {', '.join(fields)}, but {action.name} in {self.path} has"
+                f" {', '.join(stored.fields)}. Begin a new journal"
+            )
+        self._kinds[action.name] = kind
+
+    def _mark_listed(self, class_id: int, array: str) -> None:
+        self._db.execute(
+            "INSERT OR IGNORE INTO temp.listed SELECT rows.id FROM json_each(?) JOIN rows"
+            " ON group_id = 0 AND step = 0 AND class_id = ? AND fields = value"
+            " WHERE rows.id <= ? AND state IN ('w', 's')",
+            (array, class_id, self._known),
+        )
+
+    def _build(self, class_id: int, values: Sequence[object]) -> Action:
+        stored = next(stored for stored in self._classes.values() if stored.id == class_id)
+        kind = self._kinds.get(stored.name)
+        if kind is None:
+            kind = self._kinds[stored.name] = class_of(stored.name, stored.fields, self.path)
+        try:
+            return from_values(kind, stored.fields, values)
+        except (TypeError, ValueError) as error:
+            problem = str(error)
+        raise JournalError(damaged(self.path, problem))
+
+    def _to_outcome(
+        self, class_id: int, fields: str, letter: str, code: int | None, message: str, request_id: str, at: int
+    ) -> Outcome:
+        state = _STATES[letter]
+        code = code if code is not None or state in OPEN else 0
+        action = self._build(class_id, json.loads(fields))
+        return Outcome(action, state, code, message or "", request_id or "", to_datetime(at))
 
     @contextlib.contextmanager
     def _transaction(self) -> Iterator[None]:
         self.begin()
         try:
-            with _translate_errors(self.path):
+            with translate_errors(self.path):
                 yield
-            self.commit()
+                self._db.execute("COMMIT")
         except BaseException:
             self.roll_back()
             raise
 
-    def _mark(self, state: State, ids: list[int]) -> None:
-        if ids:
-            update = "UPDATE actions SET state = ? WHERE id IN (SELECT value FROM json_each(?))"
-            self._db.execute(update, (state, _dump(ids)))
+
+def now() -> int:
+    """Return the time in Unix milliseconds, as a journal keeps it."""
+    return time.time_ns() // 1_000_000
 
 
-_FIELDS: Final[Mapping[str, Any]] = MappingProxyType(
-    {name: attrgetter(*field_names(kind)) for name, kind in ACTIONS.items()}
-)
-_dump: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
-
-
-def _load(name: str, arguments: str) -> Action:
-    return ACTIONS[name](*json.loads(arguments))
-
-
-def _connect(path: Path, options: str) -> sqlite3.Connection:
-    """Open a journal, and see that it is one: SQLite opens an empty or a foreign file without a word.
-
-    Through SQLite alone: to open and close the file otherwise would drop the locks that this process has on it.
-    """
-    if path.stat().st_size == 0:
-        raise JournalError(_foreign(path))
-    db = sqlite3.connect(f"{path.as_uri()}?{options}", uri=True, isolation_level=None, timeout=10)
-    try:
-        _check_kind(path, db)
-        db.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
-    except BaseException:
-        db.close()
-        raise
-    return db
-
-
-def _check_kind(path: Path, db: sqlite3.Connection) -> None:
-    if db.execute("PRAGMA application_id").fetchone()[0] != APPLICATION_ID:
-        raise JournalError(_foreign(path))
-    version = db.execute("PRAGMA user_version").fetchone()[0]
-    if version != SCHEMA_VERSION:
-        raise JournalError(
-            f"{path} was written by another version of zim_async (schema {version}, here {SCHEMA_VERSION})."
-            " Finish the job with that version, or give another name"
-        )
-
-
-def _prepare(path: Path, db: sqlite3.Connection) -> None:
-    # FULL, so that even a power failure loses no commit. Both are asked for and then looked at: SQLite doesn't insist.
-    mode = db.execute("PRAGMA journal_mode = WAL").fetchone()[0]
-    db.execute("PRAGMA synchronous = FULL")
-    synchronous = db.execute("PRAGMA synchronous").fetchone()[0]
-    if (mode, synchronous) != ("wal", 2):
-        raise JournalError(f"{path} is where SQLite can't keep a write-ahead log; give a place on a local disk")
-    found = db.execute("PRAGMA integrity_check(1)").fetchone()[0]
-    if found != "ok":
-        raise JournalError(_damaged(path, found))
-    db.execute("UPDATE job SET host = host")  # a file that can't be written opens all the same
-
-
-def _create(path: Path, app_id: int, host: str) -> None:
-    """Make a new journal in one step: under its name there is never half of one."""
-    draft = path.with_name(path.name + ".new")
-    # A log that outlived its journal would be played into the new one.
-    for leftover in (draft, f"{draft}-journal", f"{path}-wal", f"{path}-shm"):
-        Path(leftover).unlink(missing_ok=True)
-    with contextlib.closing(sqlite3.connect(draft, isolation_level=None)) as db:
-        db.executescript(_SCHEMA)
-        db.execute("INSERT INTO job VALUES (?, ?)", (app_id, host))
-    draft.replace(path)
-
-
-def _lock(path: Path) -> sqlite3.Connection:
-    """Take the journal for this process, by a lock that no death of a process leaves behind."""
-    with _translate_errors(path), contextlib.ExitStack() as undo:
-        lock = undo.enter_context(contextlib.closing(sqlite3.connect(f"{path}.lock", isolation_level=None, timeout=0)))
-        lock.execute("BEGIN EXCLUSIVE")
-        undo.pop_all()
-    return lock
-
-
-@contextlib.contextmanager
-def _translate_errors(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        problem = f"{path} can't be used: {error.strerror}"
-    except UnicodeDecodeError as error:
-        problem = _damaged(path, str(error))
-    except sqlite3.DatabaseError as error:
-        code = getattr(error, "sqlite_errorcode", 0) & 0xFF  # the rest are details of the code
-        if code == sqlite3.SQLITE_NOTADB:
-            problem = _foreign(path)
-        elif code == sqlite3.SQLITE_BUSY:
-            problem = f"{path} is in use by another process; wait for that to end"
-        elif code == sqlite3.SQLITE_CORRUPT:
-            problem = _damaged(path, str(error))
-        else:
-            problem = f"{path} can't be read or written ({error}); look for a full or read-only disk"
-    else:
-        return
-    raise JournalError(problem)
-
-
-def _foreign(path: Path) -> str:
-    return f"{path} is no journal of a bulk job. Give another name"
-
-
-def _damaged(path: Path, found: str) -> str:
-    return f"{path} is damaged ({found}). Begin a new journal: both actions may safely be repeated"
+_to_array: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode

@@ -1,45 +1,61 @@
-"""The journal as the event loop sees it: at work in a thread of its own, its tallies at hand."""
+"""The journal as the event loop sees it: at work in a thread of its own, its counts at hand.
+
+1. What is marked while a transaction is being committed goes into the next one, all together.
+2. ``mark_sent`` waits for that commit, ``note`` doesn't.
+3. ``on_written`` is awaited after each commit, before the next one: whoever is slow there slows the job down,
+   and memory stays flat.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 from collections import Counter
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import Final, TypeVar, TypeVarTuple
+from typing import Concatenate, Final, ParamSpec, TypeVar
 
-from ..actions import ACTIONS, Action
-from ._journal import Journal
-from ._records import Outcome, Row, State, Tallies, Tally
+from ._journal import Journal, Kind, now
+from ._records import CodeCount, Mark, Row, State, Tally, sort_codes
 
+P = ParamSpec("P")
 T = TypeVar("T")
-Ts = TypeVarTuple("Ts")
 
-GROUP_COMMIT_PAUSE: Final = 4.0  # times what a commit took, before the next, under load
-LONGEST_PAUSE: Final = 0.1  # seconds
+GATHERING_SHARE: Final = 2.0  # of what a commit took, before the next, under load
+LONGEST_GATHERING: Final = 0.1  # seconds
 
 
-class AsyncJournal:
-    """Keeps a job's journal; ``tallies`` count what is written, as of each call of ``on_written``.
+class JournalWriter:
+    """Keeps a job's journal; ``tallies`` and ``codes`` count what is written.
 
     What fails while outcomes are being written, which nobody waits for, goes to ``on_error``.
     """
 
-    def __init__(self, on_written: Callable[[], object], on_error: Callable[[Exception], object]) -> None:
-        self._tallies = {name: Counter[State]() for name in ACTIONS}
+    def __init__(
+        self, on_written: Callable[[Sequence[Mark]], Awaitable[None]], on_error: Callable[[Exception], object]
+    ) -> None:
+        self._tallies: dict[str, Counter[State]] = {}
+        self._codes: dict[tuple[State, int], CodeCount] = {}
         self._on_written = on_written
         self._on_error = on_error
         self._thread = ThreadPoolExecutor(1, "zim_async-journal")
         self._journal: Journal  # once opened; used in its thread only
-        self._outcomes: list[Outcome] = []  # not yet written
+        self._marks: list[Mark] = []  # not yet written
+        self._waiting: list[asyncio.Future[None]] = []  # for those
         self._writing: asyncio.Task[None] | None = None
 
     @property
-    def tallies(self) -> Tallies:
+    def tallies(self) -> dict[str, Tally]:
         """How many actions of each name are in each state."""
-        return {name: Tally(*(tally[state] for state in State)) for name, tally in self._tallies.items()}
+        return {name: {state: tally[state] for state in State} for name, tally in self._tallies.items()}
+
+    @property
+    def codes(self) -> tuple[CodeCount, ...]:
+        """What was not found and refused, the most frequent code first."""
+        return sort_codes(self._codes.values())
 
     @property
     def last_written(self) -> float:
@@ -47,12 +63,16 @@ class AsyncJournal:
         return self._journal.last_written
 
     @contextlib.asynccontextmanager
-    async def opened(self, path: Path, app_id: int, host: str) -> AsyncIterator[None]:
-        """Have the journal open within. Raises ``JournalError``."""
+    async def opened(self, path: Path, app_id: int, host: str, kind: Kind) -> AsyncIterator[None]:
+        """Have the journal open within.
+
+        Raises:
+            JournalError: It can't be used.
+        """
         stack = contextlib.ExitStack()
 
         def open_journal() -> None:
-            self._journal = stack.enter_context(Journal.open(path, app_id, host))
+            self._journal = stack.enter_context(Journal.open(path, app_id, host, kind))
 
         try:
             await self._in_thread(open_journal)
@@ -63,66 +83,90 @@ class AsyncJournal:
             self._thread.shutdown(wait=False)
             await asyncio.shield(asyncio.wrap_future(closing))
 
-    async def begin(self) -> None:
-        """Begin what is to be kept as a whole, or not at all."""
-        await self._in_thread(self._journal.begin)
-
-    async def commit(self) -> None:
-        """Keep what was added since ``begin``."""
-        await self._in_thread(self._journal.commit)
-
-    async def roll_back(self) -> None:
-        """Forget what was added since ``begin``."""
-        await self._in_thread(self._journal.roll_back)
+    async def do(self, work: Callable[Concatenate[Journal, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Have a method of ``Journal`` called in the journal's thread."""
+        return await self._in_thread(partial(work, self._journal, *args, **kwargs))
 
     async def count(self) -> None:
-        """Bring the tallies up to date."""
-        for name, tally in (await self._in_thread(self._journal.tallies)).items():
-            self._tallies[name] = Counter(dict(zip(State, tally, strict=True)))
+        """Bring the counts up to date."""
+        self._tallies = {name: Counter(tally) for name, tally in (await self.do(Journal.tallies)).items()}
+        self._codes = {(found.state, found.code): found for found in await self.do(Journal.codes)}
 
-    async def add(self, actions: list[Action]) -> int:
-        """Take up those of some actions that aren't here yet, and return how many those were."""
-        return await self._in_thread(self._journal.add, actions)
+    async def mark_sent(self, row: Row) -> None:
+        """Mark a row as sent, and wait until that is on disk.
 
-    async def claim(self, name: str, after: int, count: int) -> list[Row]:
-        """Mark the next unfinished actions as sent and return them; see ``Journal.claim``."""
-        rows = await self._in_thread(self._journal.claim, name, after, count)
-        for row in rows:
-            self._move(row, row.was, State.SENT)
-        return rows
+        Raises:
+            JournalError: It can't be written.
+        """
+        if row.state is State.SENT:
+            return
+        self.note(Mark(row, row.state, State.SENT, now()))
+        await self.flush()
 
-    def note(self, outcome: Outcome) -> None:
-        """Have an outcome written, together with those that come while others are being written."""
-        self._outcomes.append(outcome)
-        if self._writing is None or self._writing.done():
-            self._writing = asyncio.create_task(self._write())
+    def note(self, mark: Mark) -> None:
+        """Have a mark written, together with those that come while others are being written."""
+        self._marks.append(mark)
+        self._start_writing()
 
-    async def written(self) -> None:
-        """Wait until all that was noted is written, or can't be."""
+    async def flush(self) -> None:
+        """Wait until all that was noted so far is on disk.
+
+        Raises:
+            JournalError: It can't be written.
+        """
+        written = asyncio.get_running_loop().create_future()
+        self._waiting.append(written)
+        self._start_writing()
+        await written
+
+    async def finish(self) -> None:
+        """Wait until all that was noted is written and told, or can't be."""
         if self._writing is not None:
             await asyncio.wait([self._writing])
 
+    def _start_writing(self) -> None:
+        if self._writing is None or self._writing.done():
+            self._writing = asyncio.create_task(self._write())
+
     async def _write(self) -> None:
         loop = asyncio.get_running_loop()
-        while self._outcomes:
-            outcomes, self._outcomes = self._outcomes, []
+        while self._waiting or self._marks:
+            marks, self._marks = self._marks, []
+            waiting, self._waiting = self._waiting, []
             began_at = loop.time()
             try:
-                await self._in_thread(self._journal.record, outcomes)
+                await self.do(Journal.write, marks)
             except Exception as error:  # noqa: BLE001, nobody else would hear of it
+                _settle(waiting, error)
                 self._on_error(error)
                 return
-            for outcome in outcomes:
-                self._move(outcome.row, State.SENT, outcome.state)
-            self._on_written()
-            if self._outcomes:
+            took = loop.time() - began_at
+            self._count(marks)
+            _settle(waiting)
+            await self._on_written(marks)
+            if self._waiting or self._marks:
                 # They come faster than they can be written one by one: let some gather.
-                await asyncio.sleep(min(LONGEST_PAUSE, GROUP_COMMIT_PAUSE * (loop.time() - began_at)))
+                await asyncio.sleep(min(LONGEST_GATHERING, GATHERING_SHARE * took))
 
-    def _move(self, row: Row, before: State, after: State) -> None:
-        tally = self._tallies[row.action.name]
-        tally[before] -= 1
-        tally[after] += 1
+    def _count(self, marks: Sequence[Mark]) -> None:
+        for mark in marks:
+            tally = self._tallies[mark.row.action.name]
+            tally[mark.before] -= 1
+            tally[mark.state] += 1
+            if mark.code and mark.state is not State.DONE:
+                key = (mark.state, mark.code)
+                found = self._codes.get(key) or CodeCount(*key, 0, mark.outcome())
+                self._codes[key] = replace(found, count=found.count + 1)
 
-    async def _in_thread(self, work: Callable[[*Ts], T], *args: *Ts) -> T:
-        return await asyncio.get_running_loop().run_in_executor(self._thread, work, *args)
+    async def _in_thread(self, work: Callable[[], T]) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._thread, work)
+
+
+def _settle(waiting: Sequence[asyncio.Future[None]], error: Exception | None = None) -> None:
+    for future in waiting:
+        if future.done():  # cancelled
+            continue
+        if error is None:
+            future.set_result(None)
+        else:
+            future.set_exception(error)

@@ -1,42 +1,63 @@
-"""A circuit breaker: a run of failures in passing isn't so many failed calls, but one reason to wait."""
+"""A circuit breaker for each action: a run of transient failures isn't so many failed calls, but one reason to wait."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from typing import Final
 
 from ..errors import ZimError
 
-RUN: Final = 5  # failures in passing, in a row
-FIRST_PAUSE: Final = 1.0  # seconds before the first probe; each next pause is twice as long
-LONGEST_PAUSE: Final = 60.0
+RUN: Final = 5  # transient failures in a row
+
+
+@dataclass(frozen=True, slots=True)
+class Backoff:
+    """A pause that doubles from one time to the next; all in seconds."""
+
+    pause: float = 1.0
+    longest: float = 60.0
+
+    def doubled(self) -> Backoff:
+        """Return the one for the next time."""
+        return replace(self, pause=min(2.0 * self.pause, self.longest))
+
+    def at_least(self, seconds: float) -> float:
+        """Return the pause, or what the server asked for if that is more, but never more than the longest."""
+        return min(max(self.pause, seconds), self.longest)
 
 
 class Outage:
-    """Follows how calls end; ``reason`` says what is wrong while there is an outage, and is None otherwise."""
+    """Follows how the calls of one action end.
 
-    def __init__(self) -> None:
+    Attributes:
+        reason: What is wrong while there is an outage, None otherwise.
+    """
+
+    def __init__(self, backoff: Backoff, on_end: Callable[[], object]) -> None:
         self.reason: str | None = None
+        self._first = self._backoff = backoff
+        self._on_end = on_end
         self._failures = 0
-        self._pause = FIRST_PAUSE
         self._asked_for = 0.0
 
     def fail(self, error: ZimError) -> None:
-        """Take a failure in passing into account."""
+        """Note a transient failure. It takes a run of them, or one with which the server asked for a pause."""
         self._failures += 1
-        if self._failures >= RUN:
+        self._asked_for = getattr(error, "retry_after", None) or 0.0
+        if self._failures >= RUN or self._asked_for:
             self.reason = str(error)
-            self._asked_for = getattr(error, "retry_after", None) or 0.0
 
     def recover(self) -> None:
-        """Note an answer that settled a call, one way or the other: the server is there."""
+        """Note a response that settled a call, one way or the other: the server is there."""
+        was_out = self.reason is not None
         self.reason = None
-        self._failures, self._pause, self._asked_for = 0, FIRST_PAUSE, 0.0
+        self._failures, self._backoff, self._asked_for = 0, self._first, 0.0
+        if was_out:
+            self._on_end()
 
     def next_pause(self) -> float:
-        """Return the seconds to wait before the next probe: longer each time, or what the server asked for.
-
-        A minute at most.
-        """
-        pause = min(max(self._pause, self._asked_for), LONGEST_PAUSE)
-        self._pause = min(2.0 * self._pause, LONGEST_PAUSE)
+        """Return the seconds to wait before the next probe: longer each time, or what the server asked for."""
+        pause = self._backoff.at_least(self._asked_for)
+        self._backoff = self._backoff.doubled()
         return pause

@@ -14,7 +14,7 @@ import click
 
 from .._protocol import Response
 from ..actions import PACKAGE_ACTIONS, Action
-from ..client import ZimClient
+from ._client import env_client
 from ._columns import row_name
 from ._exit_codes import CALL_CODES, CALL_HELP, CREDENTIALS, DONE, examples, exits_by
 from ._output import say
@@ -75,5 +75,5 @@ def _callback(kind: type[Action]) -> Any:
 
 
 async def _send(action: Action) -> Response:
-    async with ZimClient.from_env() as zim:
+    async with env_client() as zim:
         return await zim.send(action)

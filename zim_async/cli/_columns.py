@@ -15,7 +15,7 @@ from dataclasses import MISSING, dataclass, fields
 from enum import Enum
 from typing import Any, Final
 
-from ..actions import Action, action_classes
+from ..actions import Action, QueryConversationList, action_classes
 from ._files import show
 from ._ids import find_excess, find_flaw
 
@@ -55,8 +55,12 @@ def row_name(kind: type[Action]) -> str:
 
 
 def known_shapes(*, literal_ids: bool = False) -> dict[str, Shape]:
-    """Return the shapes of all actions, the package's and the program's own, by ``key_of`` their names."""
-    return {key_of(name): _shape_of(kind, literal_ids) for name, kind in action_classes().items()}
+    """Return the shapes of all actions that rows may call for, the program's own too, by ``key_of`` their names.
+
+    A list of conversations isn't among them: nobody would see it.
+    """
+    kinds = (kind for kind in action_classes().values() if kind.idempotent and kind is not QueryConversationList)
+    return {key_of(kind.name): _shape_of(kind, literal_ids) for kind in kinds}
 
 
 def columns_of(shapes: Iterable[Shape]) -> tuple[str, ...]:

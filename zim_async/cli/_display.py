@@ -13,7 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn
 from rich.progress import Progress as Bars
 from rich.text import Text
 
-from ..bulk._progress import Progress
+from ..bulk import Progress
 from ._output import tell
 
 RATE_SECONDS: Final = 30.0  # over which the rate is taken
@@ -52,9 +52,8 @@ class Display:
 
     def update(self, progress: Progress) -> None:
         """Show where the job stands."""
-        for name, tally in progress.tallies.items():
-            if tally.total:
-                self._update_bar(name, tally.finished, tally.total)
+        for name in progress.tallies:
+            self._update_bar(name, progress.of(name))
         if self._live is not None:
             # As it is: a server's text may look like markup.
             self._live.update(Group(self._bars, Text(self._line(progress))))
@@ -69,12 +68,11 @@ class Display:
         else:
             tell(text)
 
-    def _update_bar(self, name: str, finished: int, total: int) -> None:
+    def _update_bar(self, name: str, progress: Progress) -> None:
         if name not in self._tasks:
-            self._tasks[name] = self._bars.add_task(name, completed=finished, total=total, rate="")
-        task = self._tasks[name]
-        self._bars.update(task, completed=finished, total=total)
-        self._bars.update(task, rate=f"{self._speed(name):.1f}/s")
+            self._tasks[name] = self._bars.add_task(name, completed=progress.finished, rate="")
+        self._bars.update(self._tasks[name], completed=progress.finished, total=progress.total)
+        self._bars.update(self._tasks[name], rate=f"{self._speed(name):.1f}/s")
 
     def _speed(self, name: str) -> float:
         return self._bars.tasks[self._tasks[name]].speed or 0.0
@@ -82,11 +80,11 @@ class Display:
     def _line(self, progress: Progress) -> str:
         left = self._seconds_left(progress)
         counts = (
-            f"done {progress.done}, already gone {progress.already_gone}, refused {progress.refused},"
-            f" retried {progress.retried}, throttled {progress.rate_refusals}"
+            f"done {progress.done}, not found {progress.not_found}, refused {progress.refused},"
+            f" retried {progress.retried}, throttled {progress.throttled}"
         )
         line = (
-            f"{progress.finished} of {progress.finished + progress.remaining}"
+            f"{progress.finished} of {progress.total}"
             f" at {sum(map(self._speed, self._tasks)):.1f}/s"
             f"{'' if left is None else f', {duration(left)} left'}: {counts}"
         )
@@ -94,8 +92,10 @@ class Display:
 
     def _seconds_left(self, progress: Progress) -> float | None:
         """Return how long the rest takes at this speed, or None while that isn't known."""
-        waits = [(tally.remaining, self._speed(name)) for name, tally in progress.tallies.items() if tally.remaining]
-        return max((count / speed for count, speed in waits), default=0.0) if all(speed for _, speed in waits) else None
+        waits = [(progress.of(name).remaining, self._speed(name)) for name in progress.tallies]
+        if any(count and not speed for count, speed in waits):
+            return None
+        return max((count / speed for count, speed in waits if count), default=0.0)
 
 
 def duration(seconds: float) -> str:

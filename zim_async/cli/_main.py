@@ -8,9 +8,10 @@ import click
 
 from .. import __version__
 from ._calls import call_commands
-from ._cleanup import cleanup, journal
+from ._cleanup import cleanup
 from ._demo import demo
 from ._exit_codes import CALL_HELP, DONE, INTERRUPTED, examples
+from ._journal import journal
 from ._output import say, tell, use_utf8
 from ._sandbox import sandbox
 

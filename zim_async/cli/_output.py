@@ -46,10 +46,10 @@ def say(text: str) -> None:
 def show(*renderables: RenderableType) -> None:
     """Write tables and the like to standard output, with colours if it is a terminal."""
     console = Console()
-    with console.capture() as capture:
-        for renderable in renderables:
-            console.print(renderable)
     with output() as stream:
+        with console.capture() as capture:
+            for renderable in renderables:
+                console.print(renderable)
         stream.write(capture.get())
 
 

@@ -2,55 +2,91 @@
 
 from __future__ import annotations
 
+import shlex
+from collections.abc import Iterator
 from typing import Final
 
 from rich.table import Table
 
-from ..bulk._progress import Progress
-from ..bulk._records import Tallies
+from ..bulk import CodeCount, Outcome, Progress, State
+from ._columns import to_row
 from ._display import duration
+from ._files import show as quote
+from ._rows import Cells
 
-_STATES: Final = ("waiting", "in flight or unknown", "done", "already gone", "refused")  # as in a tally
+OUTCOME_COLUMNS: Final = ("state", "code", "reason", "request_id")
+_FIGURES: Final = ("read", "duplicates", "unlisted", "retried", "throttled", "interrupted")
+_TITLES: Final = {State.SENT: "in flight or unknown", State.NOT_FOUND: "not found"}
 
 
-def tally_table(tallies: Tallies, title: str) -> Table:
+def state_table(progress: Progress, title: str) -> Table:
     """Return a table of how many actions are in each state."""
     table = Table(title=title)
     table.add_column("")
-    for name in tallies:
+    for name in progress.tallies:
         table.add_column(name, justify="right")
-    for state, *counts in zip(_STATES, *tallies.values(), strict=True):
-        table.add_row(state, *map(str, counts))
-    table.add_row("all", *(str(tally.total) for tally in tallies.values()), style="bold")
+    for state in State:
+        counts = (str(tally[state]) for tally in progress.tallies.values())
+        table.add_row(_TITLES.get(state, state.value), *counts)
+    table.add_row("all", *(str(progress.of(name).total) for name in progress.tallies), style="bold")
     return table
-
-
-def tally_values(tallies: Tallies) -> dict[str, dict[str, int]]:
-    """Return for machines how many actions of each name are in each state."""
-    return {name: tally._asdict() for name, tally in tallies.items()}
 
 
 def report_line(progress: Progress) -> str:
     """Return what is to be said of a run besides the table."""
     return (
-        f"{progress.read} read, {progress.duplicates} of them duplicates or known from before; {progress.retried}"
-        f" retried, {progress.rate_refusals} refused for their rate; {duration(progress.seconds)}"
+        f"{progress.read} read, {progress.duplicates} of them duplicates or known from before;"
+        f" {progress.retried} retried, {progress.throttled} throttled; {duration(progress.seconds)}"
     )
 
 
+def code_lines(progress: Progress) -> Iterator[str]:
+    """Yield a line for each code that the server answered with, with an example."""
+    for found in progress.codes:
+        example = " ".join(str(value) for value in to_row(found.example.action).values())
+        title = _TITLES.get(found.state, found.state.value)
+        yield f"{title}: {found.count} by code {found.code} ({found.example.message}), such as {quote(example)}"
+
+
+def last_words(progress: Progress, *, app_id: int, ignore_not_found: bool, journal: str | None) -> Iterator[str]:
+    """Yield what to do about a job that isn't simply done. Without a journal there is nowhere to look rows up."""
+    if progress.remaining or progress.interrupted:
+        yield "interrupted; run the same again to resume"
+        return
+    if journal is not None:
+        for state in (State.REFUSED, State.NOT_FOUND):
+            if progress.count(state) and not (ignore_not_found and state is State.NOT_FOUND):
+                yield f"the rows: zim-async journal {shlex.quote(journal)} --export {state.value}"
+    if progress.not_found and progress.not_found == progress.total:
+        yield f"nothing was done: all was not found. Are AppId {app_id} and the type (peer, group) the right ones?"
+    elif progress.not_found and not ignore_not_found:
+        yield f"not found: {progress.not_found}; --ignore-not-found takes that for done"
+
+
 def report_values(progress: Progress) -> dict[str, object]:
-    """Return a run's figures for machines."""
+    """Return a job's figures for machines."""
     return {
-        "done": progress.done,
-        "already_gone": progress.already_gone,
-        "refused": progress.refused,
-        "waiting": sum(tally.waiting for tally in progress.tallies.values()),
-        "sent": sum(tally.sent for tally in progress.tallies.values()),
-        "read": progress.read,
-        "duplicates": progress.duplicates,
-        "retried": progress.retried,
-        "rate_refusals": progress.rate_refusals,
+        **{state.value: progress.count(state) for state in State},
+        **{name: getattr(progress, name) for name in _FIGURES},
         "seconds": round(progress.seconds, 3),
-        "interrupted": progress.interrupted,
-        "actions": tally_values(progress.tallies),
+        "actions": {name: {state.value: tally[state] for state in State} for name, tally in progress.tallies.items()},
+        "codes": [_code_values(found) for found in progress.codes],
+    }
+
+
+def outcome_row(outcome: Outcome) -> Cells:
+    """Return an outcome as a row, ready to be fed to a new job."""
+    reasons = {"state": outcome.state.value, "code": outcome.code}
+    if outcome.code:
+        reasons |= {"reason": outcome.message, "request_id": outcome.request_id}
+    return {**to_row(outcome.action), **reasons}
+
+
+def _code_values(found: CodeCount) -> dict[str, object]:
+    return {
+        "state": found.state.value,
+        "code": found.code,
+        "message": found.example.message,
+        "count": found.count,
+        "example": to_row(found.example.action),
     }

@@ -20,6 +20,7 @@ from ._json import read_json_array, read_json_lines
 from ._naming import Naming, make_naming
 
 Format: TypeAlias = Literal["csv", "jsonl"]
+Cells: TypeAlias = Mapping[str, object]  # a row to be written, by column
 _NOTHING: Final[Mapping[str, str]] = MappingProxyType({})
 
 
@@ -50,7 +51,7 @@ class RowReader:
         self.naming: Naming = make_naming(self.shapes, renames, fixed)
         self._spellings: dict[str, Shape] = {}  # looked up so far
 
-    def to_action(self, row: Mapping[str, object]) -> Action:
+    def to_action(self, row: Cells) -> Action:
         """Return the action that a row calls for.
 
         Raises:
@@ -149,7 +150,7 @@ class RowFile:
                 return read_csv(self._lines, read_header(self._lines, naming, self._reader.shapes))
 
 
-def write_rows(file: TextIO, form: Format, rows: Iterable[Mapping[str, object]], columns: tuple[str, ...]) -> None:
+def write_rows(file: TextIO, form: Format, rows: Iterable[Cells], columns: tuple[str, ...]) -> None:
     """Write rows of the given columns; JSON Lines leave out what a row hasn't got."""
     if form == "jsonl":
         for row in rows:

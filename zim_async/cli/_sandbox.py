@@ -1,4 +1,4 @@
-"""The command ``zim-async sandbox``, and the sandbox that a job is rehearsed in."""
+"""The command ``zim-async sandbox``: a server to rehearse with, for programs in any language."""
 
 from __future__ import annotations
 
@@ -7,18 +7,14 @@ import contextlib
 import os
 import shlex
 import signal
-from collections.abc import AsyncIterator
 from typing import Final
 
 import click
 
-from ..client import ZimClient
-from ..limits.limiter import DEFAULT_QPS
 from ..sandbox import Sandbox
 from ._exit_codes import CALL_CODES, CALL_HELP, DONE, USAGE, examples, exits_by
 from ._output import say, tell
 
-REHEARSAL_APP_ID: Final = 1  # the same each time, so that one run resumes the journal of another
 SECRET: Final = "ZIM_SERVER_SECRET"  # noqa: S105, a name
 
 
@@ -80,16 +76,6 @@ def sandbox(
         tell(f"zim-async: can't listen on port {port}: {error.strerror}")
         return USAGE
     return DONE
-
-
-@contextlib.asynccontextmanager
-async def rehearsal_client(qps: float | None) -> AsyncIterator[ZimClient]:
-    """Have a client of a sandbox of its own."""
-    async with (
-        Sandbox(app_id=REHEARSAL_APP_ID, qps=max(1, int(qps or DEFAULT_QPS))) as box,
-        ZimClient(box.app_id, box.server_secret, base_url=box.base_url, qps=qps) as zim,
-    ):
-        yield zim
 
 
 async def _serve(box: Sandbox, *, tell_secret: bool) -> None:

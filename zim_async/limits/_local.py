@@ -1,160 +1,217 @@
-"""The window of permits: the hard bound on arrivals, its size learned where the quota is shared.
-
-Pure bookkeeping: times are seconds of any one monotonic clock, always given by the caller.
-"""
+"""Permits in this process: the hard bound on arrivals, and the pace of bulk calls."""
 
 from __future__ import annotations
 
-import heapq
+import asyncio
 import math
 import random
-from collections import deque
-from itertools import chain
+import time
+from bisect import bisect_right, insort
+from collections.abc import Callable
 from typing import Final
 
-# How permits follow refusals, when other programs use the same quota. Played by `python -m benchmarks.sharing`
-# on a virtual clock, by which the figures were found.
-# Programs that hold more of the quota are cut harder and grow slower, until all hold the same.
-CUT: Final = 0.24  # part of the permits lost on a refusal, at most once a second, times their share of the rate
-DEEPEST_CUT: Final = 0.12
-GROWTH: Final = 5e-5  # part of the rate regained per clean second, over the square of the share held
-DOUBLING: Final = 20.0  # clean seconds after which growth has doubled, and doubled again
-PAUSE: Final = 0.2  # seconds for which a refusal stops the whole action
-# Permits come back late, by up to DITHER seconds drawn evenly: else programs lock into phases that leave no gap,
-# and one that comes later finds no way in. Those that hold more of the quota give way more. While alone, only
-# one in so many is late, which costs 1.3 ms a second, and opens gaps wide enough for a newcomer to be noticed by.
-DITHER: Final = 0.12
-DITHER_ALONE: Final = 0.05
-ONE_IN: Final = 20
-MANY: Final = 100  # permits, among which there are gaps enough without
+from ._adaptation import Adaptation
+from .window import Priority
+
+BANK: Final = 0.05  # seconds of the bulk pace that a late wake-up may make good
 CYCLES_AVERAGED: Final = 3
+LONGEST_SLEEP: Final = 1.0  # seconds until the window looks again while calls wait, whatever it knows
+FEW: Final = 32  # permits that are back, and not worth forgetting
+# How far a reading of the clock may lag behind: the moment of a response, that is, may be later by so much.
+RESOLUTION: Final = time.get_clock_info("monotonic").resolution
+
+
+class _LocalPermit:
+    """A permit in use."""
+
+    __slots__ = ("_window", "taken_at")
+
+    def __init__(self, window: LocalWindow, taken_at: float) -> None:
+        self._window = window
+        self.taken_at = taken_at
+
+    def release(self, *, min_round_trip: float = 0.0, throttled: bool = False) -> None:
+        self._window._release(self, min_round_trip, throttled)
+
+    def cancel(self) -> None:
+        self._window._cancel(self)
 
 
 class LocalWindow:
-    """Permits, ``qps`` of them, each in use until one period after its call's answer, less the round trip's floor.
+    """The permits of one action in this process, ``qps`` of them.
 
-    Below one call a second there is one permit, and the period is longer instead; above, a fraction is
-    dropped: 2.5 calls a second are 2 in any second.
-    A refusal makes permits fewer and sends the refused one off to a random phase of the second, where it
-    may find room; where programs keep their phases, all find one, and hardly disturb each other.
+    Below one call a second there is one permit, and the second is longer instead. Above, a fraction is dropped:
+    2.5 calls a second are 2 in any second.
+
+    Args:
+        action: The action's name.
+        qps: Calls a second.
+        clock: Tells the time in seconds, and never goes back.
+        chance: Draws numbers from 0 to 1, evenly.
     """
 
-    def __init__(self, qps: float) -> None:
-        self.last_refusal = -math.inf
-        self._last_cut = -math.inf
-        self._grown_at = -math.inf
-        # When permits come back: most come in order, and a queue is quicker than a heap; the others in a heap.
-        self._in_order: deque[float] = deque()
-        self._returning: list[float] = []
-        self._taken: deque[float] = deque()  # when the permits in flight were taken
+    def __init__(
+        self,
+        action: str,
+        qps: float,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        chance: Callable[[], float] = random.random,
+    ) -> None:
+        self._action = action
+        self._clock = clock
+        self._chance = chance
+        self._back: list[float] = []  # when permits come back, or came back and weren't forgotten yet, in order
+        self._in_flight: dict[_LocalPermit, None] = {}
         self._cycle = 0.0  # seconds from taking a permit to its coming back, on average; 0 before the first
-        self._permits = self._size = 0.0
+        self._bulk_due_at = -math.inf
+        self._interactive_waiting = self._bulk_waiting = 0
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._wakes_at = math.inf
+        self._on_change: Callable[[], None] = lambda: None
+        self._adaptation = Adaptation(1, chance)
         self.resize(qps)
 
-    def resize(self, qps: float) -> None:
-        """Change the rate; permits in use stay in use, and what refusals taught about the old rate is forgotten."""
-        self._size = math.floor(qps) if qps >= 1 else 1
-        self._period = max(1.0, 1.0 / qps)
-        self._permits = float(self._size)
-        self._weight = 1.0 / (CYCLES_AVERAGED * self._size)
-
-    @property
-    def in_flight(self) -> int:
-        """Permits taken by calls whose end isn't known yet."""
-        return len(self._taken)
-
-    @property
-    def not_before(self) -> float:
-        """When the pause after the last refusal ends."""
-        return self.last_refusal + PAUSE
+    def __repr__(self) -> str:
+        return f"<LocalWindow {self._action} permits={self.permits:.1f}>"
 
     @property
     def permits(self) -> float:
-        """Permits there are now; fewer than the rate allows after refusals."""
-        return self._permits
+        """Calls that may be under way in any one second: as the rate allows, or fewer after refusals."""
+        self._adaptation.grow(self._clock())
+        return self._adaptation.permits
 
-    def grow(self, now: float) -> None:
-        """Bring back permits for the clean seconds until ``now``."""
-        since = max(self._grown_at, self.last_refusal + 1.0)
-        if now > since and self._permits < self._size:
-            share = self._permits / self._size
-            speed = GROWTH * self._size / share**2 * 2.0 ** min(64.0, (now - self.last_refusal - 1.0) / DOUBLING)
-            self._permits = min(self._size, self._permits + speed * (now - since))
-        self._grown_at = max(self._grown_at, now)
+    @property
+    def idle(self) -> bool:
+        """Whether no permit is in use or on its way back, and no refusal remembered."""
+        back = not self._back or self._back[-1] <= self._clock()
+        return back and not self._in_flight and self.permits == self._adaptation.size
 
-    def opens_at(self, now: float) -> float:
-        """Return when the next permit can be taken: not after ``now`` means at once, ``inf`` after an answer."""
-        while self._in_order and self._in_order[0] <= now:
-            self._in_order.popleft()
-        while self._returning and self._returning[0] <= now:
-            heapq.heappop(self._returning)
-        if self._permits < self._size:
-            self.grow(now)
-        out = len(self._in_order) + len(self._returning)
-        excess = len(self._taken) + out - int(self._permits)
-        if excess < 0:
-            return self.last_refusal + PAUSE
-        if excess >= out:
-            return math.inf
-        back_at = heapq.nsmallest(excess + 1, chain(self._in_order, self._returning))[-1]
-        return max(self.last_refusal + PAUSE, back_at)
+    def open(self, on_change: Callable[[], None]) -> None:
+        """Begin on the running event loop; see ``Window``."""
+        self._loop, self._on_change = asyncio.get_running_loop(), on_change
 
-    def take(self, now: float) -> None:
-        """Take a permit; the caller has seen that the window is open."""
-        self._taken.append(now)
+    async def close(self) -> None:
+        """Do nothing: there is nothing to return."""
 
-    def end(self, now: float, floor: float = 0.0, *, refused: bool = False) -> None:
-        """Note that a call ended, in whatever way; ``floor`` is what its round trip took at least."""
-        if refused:
-            self._refuse(now)
-        back_at = now + self._period - floor
-        if refused or self._size <= MANY or self._permits < self._size:
-            back_at += random.random() * self._lateness(refused)  # noqa: S311
-        if not self._in_order or back_at >= self._in_order[-1]:
-            self._in_order.append(back_at)
+    def try_take(self, priority: Priority) -> _LocalPermit | None:
+        """Return a permit if one is free, and a bulk call due."""
+        now = self._clock()
+        if self._free_at(now) > now:
+            return None
+        if priority == "bulk":
+            if self._bulk_due_at > now:
+                return None
+            self._bulk_due_at = max(self._bulk_due_at, now - BANK) + self._slot
+        permit = _LocalPermit(self, now)
+        self._in_flight[permit] = None
+        return permit
+
+    def expect(self, interactive: int, bulk: int) -> None:
+        """Take note of how many calls of each priority wait now."""
+        self._interactive_waiting, self._bulk_waiting = interactive, bulk
+        self._set_timer()
+
+    def estimated_wait(self, priority: Priority, ahead: int) -> float:
+        """Return the seconds until a call that comes now is likely to get a permit; see ``Window``."""
+        now = self._clock()
+        self._adaptation.grow(now)
+        permits, cycle = int(self._adaptation.permits), self._expected_cycle(now)
+        back = self._back[bisect_right(self._back, now) :]
+        back += (max(now, permit.taken_at + cycle) for permit in self._in_flight)
+        back.sort()
+        times = [now] * min(permits - len(back), ahead + 1) + back[max(0, len(back) - permits) :]
+        turn, place = divmod(ahead, permits)
+        at = max(times[place], self._adaptation.pause_ends)
+        if priority == "bulk":
+            first_at = max(times[0], self._adaptation.pause_ends)
+            at = max(at, max(self._bulk_due_at, first_at - BANK) + place * self._slot)
+        return max(0.0, at + turn * cycle - now)
+
+    def resize(self, qps: float) -> None:
+        """Change the rate. Permits in use stay in use, and what refusals taught about the old rate is forgotten."""
+        size = math.floor(qps) if qps >= 1 else 1
+        self._adaptation.resize(size)
+        self._period = max(1.0, 1.0 / qps) + RESOLUTION
+        self._slot = 1.0 / qps
+        self._weight = 1.0 / (CYCLES_AVERAGED * size)
+        self._set_timer()
+
+    def _release(self, permit: _LocalPermit, min_round_trip: float, throttled: bool) -> None:
+        now = self._clock()
+        back_at = now + self._period - min_round_trip
+        if throttled:
+            self._adaptation.refuse(now)
+            insort(self._back, back_at + self._chance() * self._period)
         else:
-            heapq.heappush(self._returning, back_at)
-        # Which of the calls in flight it was doesn't matter to the average.
-        cycle = back_at - self._taken.popleft()
-        self._cycle += (cycle - self._cycle) * (self._weight if self._cycle else 1.0)
+            back_at += self._adaptation.lateness()
+            insort(self._back, back_at)
+            self._cycle += (back_at - permit.taken_at - self._cycle) * (self._weight if self._cycle else 1.0)
+        del self._in_flight[permit]
+        self._forget_those_back(now)
+        self._set_timer()
 
-    def give_back(self) -> None:
-        """Return a permit at once whose call was never sent."""
-        self._taken.pop()
+    def _cancel(self, permit: _LocalPermit) -> None:
+        del self._in_flight[permit]
+        self._set_timer()
 
-    def wait(self, position: int, now: float) -> float:
-        """Return the seconds until a call with ``position`` calls before it is let through, as things look."""
-        self.grow(now)
-        # Before the first answer there is only the age of the calls under way to go by.
-        cycle = self._cycle or self._period + (now - self._taken[0] if self._taken else 0.0)
-        back = sorted([*self._in_order, *self._returning, *(max(now, taken_at + cycle) for taken_at in self._taken)])
-        free = int(self._permits) - len(back)
-        times = [now] * free + back[max(0, -free) :]
-        turn, place = divmod(position, len(times))
-        return max(0.0, max(self.not_before, times[place]) + turn * max(cycle, self._period) - now)
+    def _free_at(self, now: float) -> float:
+        """Return when a permit is free: not after ``now`` means now, ``inf`` after a response."""
+        adaptation = self._adaptation
+        if adaptation.permits < adaptation.size:
+            adaptation.grow(now)
+        # There is room once all but this many of those that come back are there.
+        needed = len(self._in_flight) + len(self._back) - int(adaptation.permits)
+        if needed < 0:
+            return adaptation.pause_ends
+        if needed >= len(self._back):
+            return math.inf
+        return max(adaptation.pause_ends, self._back[needed])
 
-    def carry_over(self, now: float) -> None:
-        """Take what is known to a new event loop, whose calls in flight ended with the old one."""
-        latest = now + self._period
-        out = chain(self._in_order, self._returning)
-        self._in_order = deque(sorted([min(at, latest) for at in out] + [latest] * self.in_flight))
-        self._returning.clear()
-        self._taken.clear()
-        self.last_refusal = min(self.last_refusal, now)
-        self._last_cut = min(self._last_cut, now)
-        self._grown_at = min(self._grown_at, now)
+    def _forget_those_back(self, now: float) -> None:
+        half = len(self._back) // 2
+        if half > FEW and self._back[half] <= now:
+            del self._back[:half]
 
-    def _lateness(self, refused: bool) -> float:
-        if refused:
-            return self._period
-        if self._permits < self._size:
-            return DITHER * self._permits / self._size
-        return DITHER_ALONE if random.random() * ONE_IN < 1.0 else 0.0  # noqa: S311
+    def _expected_cycle(self, now: float) -> float:
+        if self._cycle:
+            return max(self._cycle, self._period)
+        # Before the first response there is only the age of the calls under way to go by.
+        oldest = next(iter(self._in_flight), None)
+        return self._period + (now - oldest.taken_at if oldest else 0.0)
 
-    def _refuse(self, now: float) -> None:
-        self.grow(now)
-        self.last_refusal = max(self.last_refusal, now)
-        if now - self._last_cut >= 1.0:
-            self._last_cut = now
-            cut = min(DEEPEST_CUT, CUT * self._permits / self._size)
-            self._permits = max(1.0, self._permits * (1.0 - cut))
+    def _set_timer(self) -> None:
+        """Have ``on_change`` called when the first of those who wait may go."""
+        if not (self._interactive_waiting or self._bulk_waiting):
+            self._stop_timer()
+            return
+        loop = self._loop
+        if loop is None or not _runs_here(loop):
+            return  # the timer that is set will see to it
+        now = self._clock()
+        at = self._free_at(now)
+        if not self._interactive_waiting:
+            at = max(at, self._bulk_due_at)
+        at = min(at, now + LONGEST_SLEEP)
+        if self._timer is None or at < self._wakes_at:
+            self._stop_timer()
+            self._wakes_at = at
+            self._timer = loop.call_later(max(0.0, at - now), self._wake)
+
+    def _stop_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _wake(self) -> None:
+        # A loop's timer may be early by its clock's resolution. Then nothing is free yet, and it is set again.
+        self._timer = None
+        self._on_change()
+
+
+def _runs_here(loop: asyncio.AbstractEventLoop) -> bool:
+    try:
+        return asyncio.get_running_loop() is loop
+    except RuntimeError:
+        return False

@@ -1,100 +1,133 @@
-"""The queue before the limiter: first come, first served, interactive calls ahead of bulk ones."""
+"""The queue before the limiter: first come, first served, interactive calls ahead of bulk ones.
+
+1. Each priority has a queue of its own. In it, calls that have waited before go first.
+2. While both priorities wait, every tenth call is a bulk one: none waits forever.
+3. Who leaves is marked, and swept out when half of the queue is marked. So leaving costs the same on average,
+   however many wait.
+4. Each owner's calls are kept in a set, so that abandoning them touches nobody else's.
+"""
 
 from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Iterator
-from itertools import chain
 from typing import Final
 
 from .window import Permit, Priority
 
-# While both wait, every so many interactive calls let one bulk call by: none waits for ever.
 INTERACTIVE_IN_A_ROW: Final = 9
 
 
-class Turn(asyncio.Future[Permit]):
-    """A place in the queue, to be awaited; ``owner`` is whoever may give it up for its waiter."""
+class WaitingCall(asyncio.Future[Permit]):
+    """A place in the queue, which a permit ends."""
 
     __slots__ = ("owner", "priority")
 
     def __init__(self, priority: Priority, owner: object, loop: asyncio.AbstractEventLoop) -> None:
         super().__init__(loop=loop)
-        self.priority = priority
+        self.priority: Priority = priority
         self.owner = owner
 
 
-class Line:
-    """Turns of one priority. One that was given up may linger until a sweep, but is never met."""
+class _FifoQueue:
+    """The calls of one priority. Those which ended otherwise may linger until a sweep, but are never met."""
+
+    __slots__ = ("_new", "_returning", "waiting")
 
     def __init__(self) -> None:
-        self._again: deque[Turn] = deque()  # of calls that have waited before
-        self._turns: deque[Turn] = deque()
-        self._waiting = 0
+        self._returning: deque[WaitingCall] = deque()
+        self._new: deque[WaitingCall] = deque()
+        self.waiting = 0
 
-    def __len__(self) -> int:
-        return self._waiting
+    def append(self, call: WaitingCall, *, again: bool) -> None:
+        (self._returning if again else self._new).append(call)
+        self.waiting += 1
 
-    def __iter__(self) -> Iterator[Turn]:
-        return (turn for turn in chain(self._again, self._turns) if not turn.done())
+    def note_left(self) -> None:
+        self.waiting -= 1
+        if 2 * self.waiting < len(self._new) + len(self._returning):
+            self._new = deque(call for call in self._new if not call.done())
+            self._returning = deque(call for call in self._returning if not call.done())
 
-    def join(self, turn: Turn, *, again: bool) -> None:
-        """Append a turn, to those which go first if its call has waited before."""
-        (self._again if again else self._turns).append(turn)
-        self._waiting += 1
-
-    def leave(self) -> None:
-        """Note that one of the turns was given up; sweeping when half of them were keeps this cheap."""
-        self._waiting -= 1
-        if 2 * self._waiting < len(self._turns):
-            self._turns = deque(turn for turn in self._turns if not turn.done())
-
-    def pop(self) -> Turn | None:
-        """Remove and return the first turn still waited for."""
-        for turns in (self._again, self._turns):
-            while turns:
-                turn = turns.popleft()
-                if not turn.done():
-                    self._waiting -= 1
-                    return turn
+    def pop(self) -> WaitingCall | None:
+        for calls in (self._returning, self._new):
+            while calls:
+                call = calls.popleft()
+                if not call.done():
+                    self.waiting -= 1
+                    return call
         return None
 
 
-class Turns:
-    """The lines of both priorities."""
+class Queue:
+    """The waiting calls of both priorities."""
 
     def __init__(self) -> None:
-        self._interactive, self._bulk = Line(), Line()
-        self._in_a_row = 0  # interactive calls let through since the last bulk one, while bulk ones wait
+        self._interactive, self._bulk = _FifoQueue(), _FifoQueue()
+        self._in_a_row = 0  # interactive calls that left with a permit since the last bulk one, while bulk ones wait
+        self._owned: dict[object, set[WaitingCall]] = {}
 
     def __len__(self) -> int:
-        return len(self._interactive) + len(self._bulk)
+        return self._interactive.waiting + self._bulk.waiting
 
-    def join(self, turn: Turn, *, again: bool) -> None:
-        """Append a turn to its line; that of a call which has waited before goes in front."""
-        self._line(turn.priority).join(turn, again=again)
+    @property
+    def interactive(self) -> int:
+        """Interactive calls that wait."""
+        return self._interactive.waiting
 
-    def leave(self, turn: Turn) -> None:
-        """Note that a turn was given up, by its waiter or its owner; to be told once, before or after it is met."""
-        self._line(turn.priority).leave()
+    @property
+    def bulk(self) -> int:
+        """Bulk calls that wait."""
+        return self._bulk.waiting
 
-    def owned_by(self, owner: object) -> list[Turn]:
-        """Return the turns of an owner that are still waited for."""
-        return [turn for turn in chain(self._interactive, self._bulk) if turn.owner is owner]
+    @property
+    def next_priority(self) -> Priority:
+        """The priority whose turn it is, while calls wait."""
+        if self.bulk and (self._in_a_row >= INTERACTIVE_IN_A_ROW or not self.interactive):
+            return "bulk"
+        return "interactive"
+
+    def append(self, call: WaitingCall, *, again: bool) -> None:
+        """Add a call; one that has waited before goes ahead of those which haven't."""
+        self._of(call.priority).append(call, again=again)
+        if call.owner is not None:
+            self._owned.setdefault(call.owner, set()).add(call)
+
+    def pop(self, priority: Priority) -> WaitingCall | None:
+        """Remove and return the first call of a priority, which is to be given its permit; None if there is none."""
+        call = self._of(priority).pop()
+        if call is not None:
+            self._in_a_row = self._in_a_row + 1 if priority == "interactive" and self.bulk else 0
+            self._disown(call)
+        return call
+
+    def note_left(self, call: WaitingCall) -> None:
+        """Note that a call ended without a permit, whoever ended it. To be told once for each."""
+        self._of(call.priority).note_left()
+        self._disown(call)
+
+    def pop_owned(self, owner: object, most: int) -> list[WaitingCall]:
+        """Return up to ``most`` calls of an owner, who then owns them no more. They are in the queue still."""
+        calls = self._owned.get(owner, set())
+        popped = [calls.pop() for _ in range(min(most, len(calls)))]
+        if not calls:
+            self._owned.pop(owner, None)
+        return popped
 
     def ahead_of(self, priority: Priority) -> int:
-        """Return how many of those who wait now would go before a newcomer."""
-        interactive, bulk = len(self._interactive), len(self._bulk)
-        return interactive + (bulk if priority == "bulk" else min(interactive // INTERACTIVE_IN_A_ROW, bulk))
+        """Return how many of those who wait now go before a newcomer."""
+        if priority == "bulk":
+            return self.interactive + self.bulk
+        return self.interactive + min(self.interactive // INTERACTIVE_IN_A_ROW, self.bulk)
 
-    def next(self) -> Turn | None:
-        """Remove and return the turn that comes next."""
-        if self._bulk and (self._in_a_row >= INTERACTIVE_IN_A_ROW or not self._interactive):
-            self._in_a_row = 0
-            return self._bulk.pop()
-        self._in_a_row = self._in_a_row + 1 if self._bulk else 0
-        return self._interactive.pop()
-
-    def _line(self, priority: Priority) -> Line:
+    def _of(self, priority: Priority) -> _FifoQueue:
         return self._bulk if priority == "bulk" else self._interactive
+
+    def _disown(self, call: WaitingCall) -> None:
+        if call.owner is None:
+            return
+        calls = self._owned.get(call.owner)
+        if calls is not None:
+            calls.discard(call)
+            if not calls:
+                del self._owned[call.owner]

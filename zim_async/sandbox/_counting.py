@@ -56,8 +56,8 @@ class ClockSecond:
         return True
 
 
-class Bucket:
-    """A bucket of ``limit`` tokens, refilled at ``limit`` a second."""
+class RefilledTokens:
+    """``limit`` tokens, refilled at ``limit`` a second; each call takes one."""
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
@@ -80,6 +80,6 @@ COUNTERS: Final[Mapping[Counting, Callable[[int], Counter]]] = MappingProxyType(
         "sliding": SlidingSecond,
         "sliding-all": lambda limit: SlidingSecond(limit, all_calls=True),
         "clock": ClockSecond,
-        "bucket": Bucket,
+        "bucket": RefilledTokens,
     }
 )

@@ -1,79 +1,71 @@
-"""A ZIM server on loopback for tests and trials: it checks every request, keeps state, and fails on demand.
-
-It verifies requests with code of its own, never the client's, so that the two check each other.
-"""
+"""A ZIM server on loopback for tests and trials: it checks every request, keeps state, and fails on demand."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import hashlib
 import json
-import re
 import secrets
 import time
-from collections import deque
-from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from collections import defaultdict, deque
+from collections.abc import Iterable, Mapping
 from email.utils import formatdate
-from typing import Final, NamedTuple, Self
+from typing import Any, Final, NamedTuple, Self
 
 from aiohttp import web
 
-from .._codes import RULES
-from ..actions import ACTIONS, Action, ClearPeerMessage, ConvType, DeleteConv
-from ..errors import InvalidArgumentError
-from ._counting import COUNTERS, Counting, SlidingSecond
+from .._codes import RULES, SUCCESS, code_of
+from ..actions import MAX_REQUEST_BYTES, ConvType, is_action_name, show_value
+from ..errors import ApiError, InvalidArgumentError
+from ._conversations import Conversations
+from ._counting import COUNTERS, Counter, Counting, SlidingSecond
+from ._faults import NO_FAULT, Fault, Faults
+from ._gate import PUBLIC_PARAMETERS, Gate
+from ._handlers import Handler, Handlers, Parameters, refusal
 
-MAX_CLOCK_DIFFERENCE: Final = 600
-MAX_ID_BYTES: Final = 32
 MAX_RECORDED: Final = 1_000_000
-_PARAMETERS: Final = ("Action", "AppId", "SignatureNonce", "Timestamp", "SignatureVersion", "Signature")
-_MALFORMED: Final = {
-    "AppId": (r"[1-9][0-9]{0,9}", 100000001),
-    "SignatureNonce": (r"[0-9a-fA-F]{16}", 100000002),
-    "Timestamp": (r"[0-9]{1,12}", 100000003),
-    "SignatureVersion": (r"2\.0", 100000008),
-    "Signature": (r"[0-9a-f]{32}", 100000009),
-}
-_BAD_PARAMETER: Final = {ClearPeerMessage: 2, DeleteConv: 660000002}
+MAX_LINE_BYTES: Final = 64 * 2**10  # a GET carries its parameters in the first line
 
 
 class Arrival(NamedTuple):
-    """A request as the server met it: action name, monotonic seconds, the code it was answered with."""
+    """A request as the server met it.
+
+    Attributes:
+        action: The action's name.
+        at: When it arrived, in monotonic seconds.
+        code: The return code of the response.
+    """
 
     action: str
     at: float
     code: int
 
 
-@dataclass(frozen=True, slots=True)
-class _Fault:
-    """What is to happen to the next ``times`` requests that would otherwise be done."""
-
-    times: int
-    code: int = 0
-    status: int = 200
-    body: bytes | None = None
-    retry_after: str | None = None
-    drop: bool = False
-    acts: bool = False
-    delay: float = 0.0
-
-
-class _Refusal(Exception):  # noqa: N818, it is a control flow, not an error
-    def __init__(self, code: int) -> None:
-        super().__init__(code)
-        self.code = code
-
-
 class Sandbox:
-    """Runs while entered: ``async with Sandbox() as box``, then use ``box.base_url`` and the credentials.
+    """A ZIM server on loopback that runs while it is entered.
 
-    ``qps`` arrivals of an action are accepted in any sliding second, and code 7 answered beyond; ``None``
-    counts without refusing, and ``counting`` names other ways to count (see the module ``counting``).
-    Unknown users and conversations count as done unless ``strict``. ``clock_skew`` (seconds that its clock
-    is ahead) and ``delay`` (seconds before each answer) may be set at any time.
+    It accepts ``qps`` arrivals of each action in any one second, and responds with code 7 beyond. What it checks it
+    checks with code of its own, never the client's. ``clock_skew`` (seconds that its clock is ahead) and ``delay``
+    (seconds before each response) may be set at any time.
+
+    Args:
+        app_id: The application's ID; a random one by default, which keeps the quotas of sandboxes apart.
+        server_secret: The secret; a random one by default.
+        port: The port on 127.0.0.1; a free one by default.
+        qps: The limit of each action, in calls a second. None counts without refusing.
+        counting: How a second is counted: "sliding", "sliding-all" (refused calls count too), "clock" or "bucket".
+        strict: Whether unknown users, groups and conversations are refused. Otherwise they count as done.
+
+    Attributes:
+        base_url: Where it listens, once entered.
+        arrivals: The requests that arrived, the latest million.
+
+    Example:
+        async with Sandbox(strict=True) as box:
+            box.add_message("alice", "bob")
+            async with ZimClient(box.app_id, box.server_secret, base_url=box.base_url) as zim:
+                await zim.clear_peer_message(from_user_id="alice", to_user_id="bob")
+            assert box.messages("alice", "bob") == []
     """
 
     def __init__(
@@ -86,29 +78,30 @@ class Sandbox:
         counting: Counting = "sliding",
         strict: bool = False,
     ) -> None:
-        # An AppId of its own for each sandbox keeps their quotas apart.
-        self.app_id = app_id or 1 + secrets.randbelow(2**32 - 1)
-        self.server_secret = server_secret or secrets.token_hex(16)
-        self.base_url = ""
-        self.clock_skew = 0.0
-        self.delay = 0.0
+        self.app_id: int = app_id or 1 + secrets.randbelow(2**32 - 1)
+        self.server_secret: str = server_secret or secrets.token_hex(16)
+        self.base_url: str = ""
+        self.clock_skew: float = 0.0
+        self.delay: float = 0.0
         self.arrivals: deque[Arrival] = deque(maxlen=MAX_RECORDED)
+        limit = MAX_RECORDED if qps is None else qps
         self._port = port
-        self._strict = strict
         self._runner: web.AppRunner | None = None
         self._closing = asyncio.Event()
-        self._faults: deque[_Fault] = deque()
-        self._nonces: dict[str, float] = {}
-        self._seen = {name: SlidingSecond(MAX_RECORDED) for name in ACTIONS}
-        self._limits = {name: COUNTERS[counting](MAX_RECORDED if qps is None else qps) for name in ACTIONS}
-        self._views: dict[str, dict[tuple[str, ConvType], list[str]]] = {}
+        self._gate = Gate(self.app_id, self.server_secret, self._now)
+        self._seen: defaultdict[str, SlidingSecond] = defaultdict(lambda: SlidingSecond(MAX_RECORDED))
+        self._limits: defaultdict[str, Counter] = defaultdict(lambda: COUNTERS[counting](limit))
+        self._faults = Faults()
+        self._conversations = Conversations()
+        self._handlers = Handlers(self._conversations, strict=strict).by_name()
 
     async def __aenter__(self) -> Self:
         self._closing = asyncio.Event()
-        app = web.Application()
-        app.router.add_post("/", self._handle)
+        app = web.Application(client_max_size=2 * MAX_REQUEST_BYTES)
+        app.router.add_route("POST", "/", self._respond)
+        app.router.add_route("GET", "/", self._respond)
         # No access log: its lines hold the signed URL.
-        self._runner = web.AppRunner(app, access_log=None, handler_cancellation=True)
+        self._runner = web.AppRunner(app, access_log=None, handler_cancellation=True, max_line_size=MAX_LINE_BYTES)
         await self._runner.setup()
         await web.TCPSite(self._runner, "127.0.0.1", self._port).start()
         self.base_url = f"http://127.0.0.1:{self._runner.addresses[0][1]}/"
@@ -123,18 +116,39 @@ class Sandbox:
 
     def add_message(self, from_user_id: str, to_user_id: str, text: str = "hello") -> None:
         """Put a one-to-one message in the views of both users, who become known by it."""
-        self._view(from_user_id, to_user_id, ConvType.PEER).append(text)
-        self._view(to_user_id, from_user_id, ConvType.PEER).append(text)
+        now = self._now()
+        self._conversations.add(from_user_id, (to_user_id, ConvType.PEER), [text], now)
+        self._conversations.add(to_user_id, (from_user_id, ConvType.PEER), [text], now)
 
     def add_group(self, group_id: str, members: Iterable[str], texts: Iterable[str] = ("hello",)) -> None:
         """Put a group conversation with messages in the list of each member."""
+        texts, now = list(texts), self._now()
         for member in members:
-            self._view(member, group_id, ConvType.GROUP).extend(texts)
+            self._conversations.add(member, (group_id, ConvType.GROUP), texts, now)
 
     def messages(self, user_id: str, conv_id: str, conv_type: ConvType = ConvType.PEER) -> list[str] | None:
         """Return what a user sees of a conversation, or None if it isn't in the user's list."""
-        view = self._views.get(user_id, {}).get((conv_id, conv_type))
-        return None if view is None else list(view)
+        view = self._conversations.listed_view(user_id, (conv_id, conv_type))
+        return None if view is None else list(view.messages)
+
+    def handle(self, action: str, handler: Handler) -> None:
+        """Let a function of your own answer an action that the sandbox doesn't know, or knows otherwise.
+
+        Args:
+            action: The action's name.
+            handler: Takes the parameters as a dict: the decoded body, or what a GET has in its query (all of it
+                text). It returns the response's fields besides the usual three, or a return code, or None for
+                success. An ``ApiError`` that it raises is a refusal with the code it was given.
+
+        Raises:
+            InvalidArgumentError: The name isn't made of ASCII letters and digits.
+
+        Example:
+            box.handle("QueryUserInfos", lambda given: {"Result": [{"UserId": user} for user in given["UserId"]]})
+        """
+        if not is_action_name(action):
+            raise InvalidArgumentError(f"an action's name has ASCII letters and digits alone, not {show_value(action)}")
+        self._handlers[action] = handler
 
     # What arrived
 
@@ -147,142 +161,124 @@ class Sandbox:
         """Return the largest number of arrivals of an action in any one second."""
         return self._seen[action].most
 
-    # Faults, each for the next `times` requests that are otherwise in order
+    # Faults, each for the next `times` requests that are signed well, in time and within the rate
 
-    def fail_next(self, *, code: int, times: int = 1) -> None:
-        """Answer with a return code, without acting."""
-        self._add_fault(_Fault(times, code=code))
+    def fail_next(self, error: type[ApiError] | None = None, *, code: int | None = None, times: int = 1) -> None:
+        """Refuse, without acting.
+
+        Args:
+            error: The class of the error that the client is to raise.
+            code: The return code, instead of a class.
+            times: The number of requests.
+
+        Raises:
+            InvalidArgumentError: There isn't exactly one of class and code, or no code raises that class.
+
+        Example:
+            box.fail_next(NotFoundError)
+            box.fail_next(code=7, times=5)
+        """
+        if (error is None) == (code is None):
+            raise InvalidArgumentError("give a class of error or a code, and not both")
+        self._faults.add(Fault(times, code=_code_of(error) if code is None else code))
 
     def answer_next(
         self, *, status: int = 200, body: bytes | None = None, retry_after: str | None = None, times: int = 1
     ) -> None:
-        """Answer with an HTTP status, a Retry-After header, or a body of any bytes, without acting."""
-        self._add_fault(_Fault(times, status=status, body=body, retry_after=retry_after))
+        """Respond with an HTTP status, a Retry-After header, or a body of any bytes, without acting."""
+        self._faults.add(Fault(times, status=status, body=body, retry_after=retry_after))
 
     def drop_next(self, *, after_acting: bool = False, times: int = 1) -> None:
-        """Cut the connection instead of answering, before or after acting."""
-        self._add_fault(_Fault(times, drop=True, acts=after_acting))
+        """Cut the connection instead of responding, before or after acting."""
+        self._faults.add(Fault(times, drop=True, acts=after_acting))
 
     def delay_next(self, seconds: float, *, times: int = 1) -> None:
-        """Act, but answer later."""
-        self._add_fault(_Fault(times, acts=True, delay=seconds))
+        """Act, but respond later."""
+        self._faults.add(Fault(times, acts=True, delay=seconds))
 
-    def _add_fault(self, fault: _Fault) -> None:
-        if fault.times < 1:
-            raise InvalidArgumentError(f"times must be at least 1, not {fault.times!r}")
-        self._faults.append(fault)
+    def clear_faults(self) -> None:
+        """Forget the faults that no request has met yet."""
+        self._faults.clear()
 
     # The server
 
-    async def _handle(self, request: web.Request) -> web.StreamResponse:
+    async def _respond(self, request: web.Request) -> web.Response:
         arrived_at = time.monotonic()
         name = request.query.get("Action", "")
-        fault: _Fault | None = None
+        self._seen[name].accepts(arrived_at)
+        fields: Mapping[str, Any] = {}
+        fault = NO_FAULT
         try:
-            if name in ACTIONS:
-                self._seen[name].accepts(arrived_at)
-            self._check_public_parameters(request)
-            self._check_rate(name, arrived_at)
-            action = _parse_action(ACTIONS[name], await request.read())
-            fault = self._next_fault()
-            if fault is None or fault.acts:
-                self._act(action)
-            code = fault.code if fault else 0
-        except _Refusal as refusal:
-            code = refusal.code
+            handler = self._admit(request, name, arrived_at)
+            given = await _read_parameters(request)
+            fault = self._faults.next()
+            code, fields = _run(handler, given) if fault.acts else (fault.code, {})
+        except ApiError as error:
+            code = error.code or SUCCESS
         self.arrivals.append(Arrival(name, arrived_at, code))
-        if seconds := self.delay + (fault.delay if fault else 0.0):
+        if seconds := self.delay + fault.delay:
             with contextlib.suppress(TimeoutError):  # cut short when the sandbox closes
                 await asyncio.wait_for(self._closing.wait(), seconds)
-        if fault is not None and fault.drop and request.transport is not None:
+        if fault.drop and request.transport is not None:
             request.transport.abort()
-        return self._answer(code, fault)
+        return self._response(code, fields, fault)
 
-    def _answer(self, code: int, fault: _Fault | None) -> web.Response:
-        headers = {"Date": formatdate(self._now(), usegmt=True)}
-        if fault is not None and fault.retry_after is not None:
-            headers["Retry-After"] = fault.retry_after
-        message = RULES[code].meaning if code in RULES else "success" if code == 0 else "unknown"
-        content = {"Code": code, "Message": message, "RequestId": str(secrets.randbelow(10**18))}
-        body = json.dumps(content).encode() if fault is None or fault.body is None else fault.body
-        status = fault.status if fault else 200
-        return web.Response(status=status, body=body, headers=headers, content_type="application/json")
-
-    def _check_public_parameters(self, request: web.Request) -> None:
-        given = {name: request.query.get(name, "") for name in _PARAMETERS}
-        if not given["Action"]:
-            raise _Refusal(100000006)
-        if given["Action"] not in ACTIONS:
-            raise _Refusal(100000007)
-        for name, (pattern, code) in _MALFORMED.items():
-            if len(request.query.getall(name, ())) != 1 or not re.fullmatch(pattern, given[name]):
-                raise _Refusal(code)
-        if given["AppId"] != str(self.app_id):
-            raise _Refusal(100000011)
-        if abs(int(given["Timestamp"]) - self._now()) > MAX_CLOCK_DIFFERENCE:
-            raise _Refusal(100000004)
-        text = given["AppId"] + given["SignatureNonce"] + self.server_secret + given["Timestamp"]
-        signature = hashlib.md5(text.encode(), usedforsecurity=False).hexdigest()
-        if given["Signature"] != signature or given["SignatureNonce"] in self._nonces:
-            raise _Refusal(100000005)
-        self._remember_nonce(given["SignatureNonce"])
-
-    def _remember_nonce(self, nonce: str) -> None:
-        now = time.monotonic()
-        self._nonces[nonce] = now
-        oldest = next(iter(self._nonces))
-        if now - self._nonces[oldest] > 2 * MAX_CLOCK_DIFFERENCE:  # its timestamp is too old by now
-            del self._nonces[oldest]
-
-    def _check_rate(self, name: str, now: float) -> None:
+    def _admit(self, request: web.Request, name: str, now: float) -> Handler:
+        if not name:
+            raise refusal(100000006)
+        if name not in self._handlers:
+            raise refusal(100000007)
+        if code := self._gate.check(request.query):
+            raise refusal(code)
         if not self._limits[name].accepts(now):
-            raise _Refusal(7)
+            raise refusal(7)
+        return self._handlers[name]
 
-    def _next_fault(self) -> _Fault | None:
-        if not self._faults:
-            return None
-        fault = self._faults.popleft()
-        if fault.times > 1:
-            self._faults.appendleft(replace(fault, times=fault.times - 1))
-        return fault
-
-    def _act(self, action: ClearPeerMessage | DeleteConv) -> None:
-        view = self._views.get(action.from_user_id)
-        if isinstance(action, ClearPeerMessage):
-            conversation = (action.to_user_id, ConvType.PEER)
-        else:
-            conversation = (action.conv_id, action.conv_type)
-        if self._strict and view is None:
-            raise _Refusal(660200001)
-        if view is None or conversation not in view:
-            if self._strict:
-                raise _Refusal(660800002)
-        elif isinstance(action, ClearPeerMessage):
-            view[conversation].clear()
-        else:
-            del view[conversation]
-
-    def _view(self, user_id: str, conv_id: str, conv_type: ConvType) -> list[str]:
-        return self._views.setdefault(user_id, {}).setdefault((conv_id, conv_type), [])
+    def _response(self, code: int, fields: Mapping[str, Any], fault: Fault) -> web.Response:
+        headers = {"Date": formatdate(self._now(), usegmt=True)}
+        if fault.retry_after is not None:
+            headers["Retry-After"] = fault.retry_after
+        message = RULES[code].meaning if code in RULES else "unknown" if code else "success"
+        content = {"Code": code, "Message": message, "RequestId": str(secrets.randbelow(10**18)), **fields}
+        body = json.dumps(content).encode() if fault.body is None else fault.body
+        return web.Response(status=fault.status, body=body, headers=headers, content_type="application/json")
 
     def _now(self) -> float:
         return time.time() + self.clock_skew
 
 
-def _parse_action(kind: type[Action], body: bytes) -> ClearPeerMessage | DeleteConv:
+def _code_of(error: object) -> int:
+    if isinstance(error, type) and issubclass(error, ApiError):
+        return code_of(error)
+    raise InvalidArgumentError(
+        f"no return code raises {show_value(error)}: give an ApiError class, or use answer_next or drop_next"
+    )
+
+
+def _run(handler: Handler, given: Parameters) -> tuple[int, Mapping[str, Any]]:
+    outcome = handler(given)
+    if isinstance(outcome, int):
+        return outcome, {}
+    return SUCCESS, outcome or {}
+
+
+async def _read_parameters(request: web.Request) -> Parameters:
+    if request.method == "GET":
+        return _read_query(request)
     try:
-        content = json.loads(body)
+        content = json.loads(await request.read())
     except (ValueError, RecursionError):
-        raise _Refusal(100000012) from None
+        raise refusal(100000012) from None
     if not isinstance(content, dict):
-        raise _Refusal(100000012)
-    for name in ("FromUserId", "ToUserId", "ConvId"):
-        value = content.get(name)
-        if isinstance(value, str) and len(value.encode(errors="replace")) > MAX_ID_BYTES:
-            raise _Refusal(660000012)
-    try:
-        if kind is ClearPeerMessage:
-            return ClearPeerMessage(content["FromUserId"], content["ToUserId"])
-        return DeleteConv(content["FromUserId"], content["ConvId"], content["ConvType"])
-    except (KeyError, InvalidArgumentError):
-        raise _Refusal(_BAD_PARAMETER[kind]) from None
+        raise refusal(100000012)
+    return content
+
+
+def _read_query(request: web.Request) -> Parameters:
+    """Read the parameters of a GET: ``UserId[]=a&UserId[]=b`` is a list."""
+    given: Parameters = {}
+    for name in request.query:
+        if name not in PUBLIC_PARAMETERS:
+            values = request.query.getall(name)
+            given[name.removesuffix("[]")] = values if name.endswith("[]") else values[0]
+    return given

@@ -1,8 +1,9 @@
-"""Which names of actions a limiter takes: any well-formed one that isn't a slip in the name of a known one."""
+"""What a limiter takes: rates, and names of actions that aren't slips in the name of a known one."""
 
 from __future__ import annotations
 
 import difflib
+import math
 from typing import Final
 
 from ..actions import ACTIONS, Action, find_action_class, is_action_name, show_value
@@ -26,6 +27,17 @@ def action_name(action: object) -> str:
     if find_action_class(action) is None and (meant := _name_meant_by(action)) is not None:
         raise ConfigError(f"there is no action {action!r}; is {meant!r} meant? {_known()}")
     return action
+
+
+def check_rate(rate: object) -> float:
+    """Return a rate in calls a second.
+
+    Raises:
+        ConfigError: It isn't a finite number above 0.
+    """
+    if isinstance(rate, bool) or not isinstance(rate, int | float) or not 0 < rate < math.inf:
+        raise ConfigError(f"qps must be a finite number of calls a second above 0, not {show_value(rate)}")
+    return float(rate)
 
 
 def _name_meant_by(name: str) -> str | None:

@@ -1,0 +1,178 @@
+"""What every bulk job is driven by: a journal, a lane for each action, the caller's callbacks, and an orderly end."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import inspect
+import os
+import tempfile
+import time
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TypeAlias, TypeVar
+
+from ..actions import Action
+from ..client import ZimClient
+from ._journal import Kind
+from ._journal_writer import JournalWriter
+from ._lane import Lane, Pace, Shared
+from ._records import FINISHED, Mark, Outcome, Progress, State
+from ._stop import Stop
+
+T = TypeVar("T")
+OnProgress: TypeAlias = Callable[[Progress], object]  # a coroutine function too
+OnOutcome: TypeAlias = Callable[[Outcome], object]
+
+
+class Engine:
+    """One run of a bulk job.
+
+    Attributes:
+        stop: Ends the run.
+        journal: Where the job is kept.
+        read: Of the input so far; ``Progress`` says what this and the next two mean.
+        duplicates: Likewise.
+        unlisted: Likewise.
+        unlisted_examples: Likewise.
+    """
+
+    def __init__(
+        self,
+        zim: ZimClient,
+        on_progress: OnProgress | None = None,
+        on_outcome: OnOutcome | None = None,
+        pace: Pace | None = None,
+    ) -> None:
+        self.stop = Stop()
+        self.journal = JournalWriter(self._tell, self.stop.set)
+        self.read = self.duplicates = self.unlisted = 0
+        self.unlisted_examples: tuple[Action, ...] = ()
+        self._zim = zim
+        self._on_progress = on_progress
+        self._on_outcome = on_outcome
+        self._shared = Shared(zim, self.journal, self.stop, pace or Pace())
+        self._lanes: dict[str, Lane] = {}
+        self._started_at: float | None = None
+        self._telling: asyncio.Future[object] | None = None
+        self._told_enough = False
+
+    @contextlib.asynccontextmanager
+    async def opened(self, path: Path, kind: Kind) -> AsyncIterator[None]:
+        """Have the journal open within, and all outcomes written when that ends."""
+        async with self.journal.opened(path, self._zim.app_id, self._zim.host, kind):
+            try:
+                yield
+            except asyncio.CancelledError:
+                self._tell_no_more()
+                raise
+            finally:
+                await self.journal.finish()
+
+    @contextlib.asynccontextmanager
+    async def ending_in_order(self, stop: asyncio.Event | None) -> AsyncIterator[None]:
+        """Within, heed the caller's wish to stop. Afterwards, raise the error that ended the job if there was one."""
+        helpers = [asyncio.create_task(self._end_lanes())]
+        if stop is not None:
+            helpers.append(asyncio.create_task(self._obey(stop)))
+        try:
+            yield
+        finally:
+            for helper in helpers:
+                helper.cancel()
+        if self.stop.error is not None:
+            raise self.stop.error
+
+    async def send_all(self) -> None:
+        """Send the journal's open rows, each action in a lane of its own."""
+        self._started_at = time.monotonic()
+        progress = self.progress()
+        await self._tell_progress()
+        if progress.remaining:
+            since = max(0.0, time.time() - self.journal.last_written)
+            await self.stop.pause(self._shared.pace.settling - since)
+        async with asyncio.TaskGroup() as lanes:
+            for name in progress.tallies:
+                if progress.of(name).remaining:
+                    lane = self._lanes[name] = Lane(name, self._shared)
+                    lanes.create_task(lane.run())
+
+    def progress(self) -> Progress:
+        """Return how far the job has come."""
+        lanes = self._lanes.values()
+        progress = Progress(
+            tallies=self.journal.tallies,
+            codes=self.journal.codes,
+            read=self.read,
+            duplicates=self.duplicates,
+            unlisted=self.unlisted,
+            unlisted_examples=self.unlisted_examples,
+            retried=sum(lane.retried for lane in lanes),
+            throttled=sum(lane.throttled for lane in lanes),
+            seconds=0.0 if self._started_at is None else time.monotonic() - self._started_at,
+            outage=next((lane.outage.reason for lane in lanes if lane.outage.reason is not None), None),
+        )
+        unfinished = self._started_at is None or progress.remaining > 0
+        return replace(progress, interrupted=bool(self.stop) and unfinished)
+
+    # Telling the caller
+
+    async def _tell(self, marks: Sequence[Mark]) -> None:
+        """Call the caller's functions after marks were written; what these raise ends the job."""
+        if self._on_outcome is not None:
+            for mark in marks:
+                if mark.state in FINISHED:
+                    await self._call(self._on_outcome, mark.outcome())
+        if any(mark.before is State.SENT for mark in marks):
+            await self._tell_progress()
+
+    async def _tell_progress(self) -> None:
+        if self._on_progress is not None:
+            await self._call(self._on_progress, self.progress())
+
+    async def _call(self, function: Callable[[T], object], value: T) -> None:
+        if self._told_enough:
+            return
+        try:
+            result = function(value)
+            if inspect.isawaitable(result):
+                self._telling = asyncio.ensure_future(result)
+                await self._telling
+        except (Exception, asyncio.CancelledError) as error:
+            if isinstance(error, asyncio.CancelledError) and _is_being_cancelled():
+                raise
+            self._tell_no_more()
+            self.stop.set(error)
+
+    def _tell_no_more(self) -> None:
+        self._told_enough = True
+        if self._telling is not None:
+            self._telling.cancel()
+
+    # Ending
+
+    async def _obey(self, stop: asyncio.Event) -> None:
+        await stop.wait()
+        self.stop.set()
+
+    async def _end_lanes(self) -> None:
+        await self.stop.wait()
+        for lane in self._lanes.values():
+            lane.wake()
+        await self._zim.limiter.abandon(self._shared, "the job ends; this call was not sent")
+
+
+@contextlib.contextmanager
+def path_of(journal: str | os.PathLike[str] | None, *, existing: bool = False) -> Iterator[Path]:
+    """Have a path for the journal: a temporary one if there is no name, or no such file where one is to exist."""
+    if journal is not None and (not existing or Path(journal).exists()):
+        yield Path(journal)
+        return
+    with tempfile.TemporaryDirectory(prefix="zim_async-") as directory:
+        yield Path(directory, "journal")
+
+
+def _is_being_cancelled() -> bool:
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0

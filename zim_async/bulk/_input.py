@@ -1,0 +1,58 @@
+"""The input of a bulk job: any iterable, in batches, each action checked."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncGenerator, AsyncIterable, Iterable
+from typing import Final, TypeAlias, TypeVar
+
+from ..actions import Action, check_action, show_value
+from ..errors import InvalidArgumentError
+
+T = TypeVar("T")
+Source: TypeAlias = Iterable[T] | AsyncIterable[T]
+
+BATCH: Final = 1_000
+
+
+async def batches(source: Source[T]) -> AsyncGenerator[list[T], None]:
+    """Yield what an iterable has, many at a time."""
+    batch: list[T] = []
+    async with contextlib.aclosing(_each(source)) as each:
+        async for value in each:
+            batch.append(value)
+            if len(batch) == BATCH:
+                yield batch
+                batch = []
+    if batch:
+        yield batch
+
+
+def check_actions(values: Iterable[Action]) -> None:
+    """Check that a bulk job can take some values.
+
+    Raises:
+        InvalidArgumentError: One is no action, or may not be sent again.
+    """
+    for value in values:
+        try:
+            check_action(value)
+        except InvalidArgumentError as error:
+            problem = str(error)
+        else:
+            if value.idempotent:
+                continue
+            problem = (
+                f"a bulk job may send an action again, and {type(value).__name__} isn't marked idempotent:"
+                f" {show_value(value)}. Send it by zim.send, or set idempotent = True if repeating it does no harm"
+            )
+        raise InvalidArgumentError(f"{problem}; nothing was sent")
+
+
+async def _each(source: Source[T]) -> AsyncGenerator[T, None]:
+    if isinstance(source, AsyncIterable):
+        async for value in source:
+            yield value
+    else:
+        for value in source:
+            yield value

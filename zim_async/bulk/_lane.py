@@ -1,0 +1,235 @@
+"""One action's part of a bulk job: a fixed pool of workers behind one gate.
+
+1. Only the worker at the gate reads rows and waits for a permit, at bulk priority. So the queue of the limiter
+   holds one call of the lane, however large the job is.
+2. A row is marked as sent when its permit is held, and sent when that mark is on disk.
+3. What fails transiently is sent again in the lane's next pass, which begins when all rows were sent once and nothing
+   is in flight any more. A pass that settled nothing is followed by a pause.
+4. In an outage the gate stays closed: one call at a time is a probe, sent after a pause, and nothing follows before
+   its response.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from dataclasses import dataclass, field
+from typing import Final
+
+from .._codes import Verdict, verdict_of
+from ..client import ZimClient
+from ..errors import (
+    ApiError,
+    ClosedError,
+    JournalError,
+    NotFoundError,
+    ProtocolError,
+    RateLimitedError,
+    ZimError,
+)
+from ..limits.window import Permit
+from ._journal import Journal, now
+from ._journal_writer import JournalWriter
+from ._outage import RUN, Backoff, Outage
+from ._records import Mark, Row, State
+from ._stop import Stop
+
+WRONG_SERVER: Final = (403, 404)  # what a proxy, a firewall or another web server answers
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """What a job takes its time for.
+
+    Attributes:
+        backoff: The pauses in an outage, and between passes that settle nothing.
+        settling: Seconds after an earlier run's last calls, which the server still counts.
+        workers: Calls of one action in flight at most.
+        page: Rows read at a time.
+    """
+
+    backoff: Backoff = field(default_factory=Backoff)
+    settling: float = 1.0
+    workers: int = 100
+    page: int = 500
+
+
+@dataclass(slots=True, eq=False)
+class Shared:
+    """What the lanes of a job share; ``reached`` tells whether the server has answered as documented."""
+
+    zim: ZimClient
+    journal: JournalWriter
+    stop: Stop
+    pace: Pace
+    reached: bool = False
+
+
+class Lane:
+    """Sends the rows of one action until all have an outcome.
+
+    Attributes:
+        outage: The action's circuit breaker.
+        retried: Calls that were sent again.
+        throttled: Calls that the server refused for the rate.
+    """
+
+    def __init__(self, name: str, shared: Shared) -> None:
+        self.outage = Outage(shared.pace.backoff, shared.stop.wake)
+        self.retried = self.throttled = 0
+        self._name, self._shared = name, shared
+        self._journal, self._stop = shared.journal, shared.stop
+        self._limiter = shared.zim.limiter.of(name)
+        self._gate = asyncio.Lock()
+        self._rows: deque[Row] = deque()  # read, and not yet sent
+        self._last_id = 0  # of those read in this pass
+        self._again_from: int | None = None  # the first row of this pass that failed transiently
+        self._passes = 1
+        self._settled = 0  # in this pass
+        self._backoff = shared.pace.backoff
+        self._wrong_pages = 0  # in a row
+        self._in_flight = 0
+        self._change = asyncio.Event()
+
+    async def run(self) -> None:
+        """Send until all is settled, or the job ends."""
+        async with asyncio.TaskGroup() as workers:
+            for _ in range(self._shared.pace.workers):
+                workers.create_task(self._work())
+
+    def wake(self) -> None:
+        """Have the gate look again at what there is to do."""
+        self._change.set()
+
+    async def _work(self) -> None:
+        while True:
+            async with self._gate:
+                turn = await self._next_turn()
+                if turn is None:
+                    return
+                if self.outage.reason is not None:  # a probe
+                    await self._send(*turn)
+                    continue
+            await self._send(*turn)
+
+    # At the gate
+
+    async def _next_turn(self) -> tuple[Row, Permit] | None:
+        """Return the next row and the permit to send it, or None when there is nothing to send any more."""
+        while True:
+            probing = self.outage.reason is not None
+            if probing:
+                await self._stop.pause(self.outage.next_pause())
+            permit = await self._take_permit() if await self._read_rows() else None
+            if permit is None:
+                return None
+            if probing or self.outage.reason is None:
+                self.retried += self._passes > 1
+                self._in_flight += 1
+                return self._rows.popleft(), permit
+            permit.cancel()  # an outage began while this waited its turn
+
+    async def _take_permit(self) -> Permit | None:
+        try:
+            permit = await self._limiter.acquire("bulk", owner=self._shared)
+        except ClosedError as error:
+            self._stop.set(error)
+            return None
+        if self._stop:
+            permit.cancel()
+            return None
+        return permit
+
+    async def _read_rows(self) -> bool:
+        """Read further rows if there are none at hand; tell whether there are any to send."""
+        try:
+            while not (self._rows or self._stop):
+                page = await self._journal.do(Journal.open_rows, self._name, self._last_id, self._shared.pace.page)
+                if page:
+                    self._rows.extend(page)
+                    self._last_id = page[-1].id
+                elif self._in_flight:
+                    await self._next_change()
+                elif self._again_from is not None:
+                    await self._begin_pass(self._again_from)
+                else:
+                    return False
+        except JournalError as error:
+            self._stop.set(error)
+        return not self._stop
+
+    async def _begin_pass(self, first_id: int) -> None:
+        await self._journal.flush()  # else what is done would be read again
+        if self._settled or self.outage.reason is not None:  # an outage has pauses of its own
+            self._backoff = self._shared.pace.backoff
+        else:
+            await self._stop.pause(self._backoff.pause)
+            self._backoff = self._backoff.doubled()
+        self._last_id, self._again_from = first_id - 1, None
+        self._passes, self._settled = self._passes + 1, 0
+
+    async def _next_change(self) -> None:
+        self._change.clear()
+        await self._change.wait()
+
+    # Beyond the gate
+
+    async def _send(self, row: Row, permit: Permit) -> None:
+        try:
+            if await self._mark_sent(row, permit):
+                self._journal.note(await self._attempt(row, permit))
+        finally:
+            self._in_flight -= 1
+            self.wake()
+
+    async def _mark_sent(self, row: Row, permit: Permit) -> bool:
+        try:
+            await self._journal.mark_sent(row)
+        except JournalError:  # which ends the job
+            permit.cancel()
+            return False
+        except BaseException:
+            permit.cancel()
+            self._journal.note(Mark(row, State.SENT, row.state, now()))
+            raise
+        return True
+
+    async def _attempt(self, row: Row, permit: Permit) -> Mark:
+        try:
+            await self._shared.zim._caller.attempt(row.action, permit, priority="bulk")
+        except ZimError as error:
+            return self._judge(row, error)
+        self._note_response()
+        return Mark(row, State.SENT, State.DONE, now(), 0)
+
+    def _judge(self, row: Row, error: ZimError) -> Mark:
+        """Return what an error makes of a row, and draw from it what concerns the others."""
+        verdict = verdict_of(error)
+        if verdict in (Verdict.RETRY, Verdict.SLOW_DOWN):
+            self._note_failure(row, error, throttled=verdict is Verdict.SLOW_DOWN)
+            return Mark(row, State.SENT, State.SENT if error.maybe_applied else row.state, now())
+        if not isinstance(error, ApiError) or verdict in (Verdict.STOP, Verdict.FIX_CLOCK):
+            self._stop.set(error)
+            return Mark(row, State.SENT, row.state, now())
+        self._note_response()
+        state = State.REFUSED
+        if isinstance(error, NotFoundError):
+            # If an attempt before may have been applied, that it isn't there any more is our own doing.
+            state = State.DONE if row.state is State.SENT else State.NOT_FOUND
+        return Mark(row, State.SENT, state, now(), error.code, error.message or "", error.request_id or "")
+
+    def _note_response(self) -> None:
+        self._shared.reached = True
+        self._settled += 1
+        self.outage.recover()
+
+    def _note_failure(self, row: Row, error: ZimError, *, throttled: bool) -> None:
+        self._again_from = min(row.id, self._again_from or row.id)
+        self.throttled += throttled
+        if isinstance(error, RateLimitedError):  # others use the quota: the limiter's business
+            return
+        self.outage.fail(error)
+        page = isinstance(error, ProtocolError) and error.status in WRONG_SERVER
+        self._wrong_pages = self._wrong_pages + 1 if page else 0
+        if self._wrong_pages >= RUN and not self._shared.reached:
+            self._stop.set(error)

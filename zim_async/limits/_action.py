@@ -1,0 +1,317 @@
+"""The limiter of one action: never more than ``qps`` arrivals in any one second, as the server sees them.
+
+It has three parts, with one job each:
+
+1. A queue (see ``_queue``): first come, first served, interactive calls ahead of bulk ones. Only its head asks
+   for a permit, so a million waiting calls cost a million queue entries and nothing more.
+2. A window of ``qps`` permits (see ``window`` and ``_local``): the hard bound. A permit comes back one second
+   after the call's response.
+3. A token bucket (see ``_bucket``): the mean. Should the window ever be led astray by what it learns of the
+   network, the excess is made good in the seconds that follow. Whoever has a permit takes a token too, and
+   hardly ever waits for it.
+
+A refusal by the server says that other programs use the quota. The action pauses for all its callers, and works
+with fewer permits, which grow back while responses are clean (see ``_adaptation``).
+
+A limiter serves one event loop at a time. Another one takes over when the first is closed, or has no calls
+that wait or are in flight. A forked child starts afresh: its parent's calls are not its own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+
+from ..errors import ClosedError, QueueTimeoutError, ZimError
+from ._bucket import TokenBucket
+from ._local import LocalWindow
+from ._queue import Queue, WaitingCall
+from ._throttle_log import ThrottleLog
+from .window import PRIORITIES, Permit, Priority, WindowFactory
+
+
+class _HeldPermit:
+    """A permit that a caller holds. What comes after its end, or after its event loop, does nothing."""
+
+    __slots__ = ("_limiter", "_permit")
+
+    def __init__(self, limiter: ActionLimiter, permit: Permit) -> None:
+        self._limiter = limiter
+        self._permit = permit
+
+    def release(self, *, min_round_trip: float = 0.0, throttled: bool = False) -> None:
+        if self._limiter._end(self):
+            self._permit.release(min_round_trip=min_round_trip, throttled=throttled)
+            if throttled:
+                self._limiter._note_throttled()
+
+    def cancel(self) -> None:
+        if self._limiter._end(self):
+            self._permit.cancel()
+            self._limiter._bucket.put_back()
+
+
+class ActionLimiter:
+    """Lets the calls of one action through.
+
+    Made by ``RateLimiter.of``.
+
+    Args:
+        action: The action's name.
+        qps: Calls a second.
+        window: Makes the window that permits come from.
+
+    Example:
+        permit = await limiter.acquire()
+        try:
+            ...  # send the request
+        finally:
+            permit.release()
+    """
+
+    def __init__(self, action: str, qps: float, *, window: WindowFactory = LocalWindow) -> None:
+        self._action = action
+        self._qps = qps
+        self._make_window = window
+        self._start_afresh()
+
+    def _start_afresh(self) -> None:
+        self._window = self._make_window(self._action, self._qps)
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._pid = os.getpid()
+        self._last_throttled: float | None = None
+        self._forget_calls()
+
+    def _forget_calls(self) -> None:
+        self._bucket = TokenBucket(self._qps)
+        self._queue = Queue()
+        self._held: set[_HeldPermit] = set()
+        self._throttle_log = ThrottleLog(self._action)
+
+    def __repr__(self) -> str:
+        return (
+            f"<ActionLimiter qps={self.qps:g} permits={self.permits:.1f} in_flight={self.in_flight}"
+            f" waiting={self.waiting}>"
+        )
+
+    @property
+    def qps(self) -> float:
+        """Calls a second; may be set at any time."""
+        return self._qps
+
+    @qps.setter
+    def qps(self, qps: float) -> None:
+        if qps != self._qps:
+            self._qps = qps
+            self._bucket = TokenBucket(qps)
+            self._window.resize(qps)
+
+    @property
+    def waiting(self) -> int:
+        """Calls in the queue."""
+        return len(self._queue)
+
+    @property
+    def in_flight(self) -> int:
+        """Calls that hold a permit."""
+        return len(self._held)
+
+    @property
+    def permits(self) -> float:
+        """Calls that may be under way in any one second: ``qps``, or fewer after refusals."""
+        return self._window.permits
+
+    @property
+    def last_throttled(self) -> float | None:
+        """When the server last refused a call for its rate, by ``time.monotonic``; None if never."""
+        return self._last_throttled
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing is lost if the limiter is forgotten: no calls, no permits in use, no refusals remembered."""
+        return not self._queue and not self._held and self._window.idle
+
+    def estimated_wait(self, priority: Priority = "interactive") -> float:
+        """Return the seconds that a call which comes now is likely to wait.
+
+        Args:
+            priority: The call's.
+        """
+        return self._window.estimated_wait(priority, self._queue.ahead_of(priority))
+
+    async def acquire(
+        self,
+        priority: Priority = "interactive",
+        max_wait: float | None = None,
+        *,
+        owner: object = None,
+        again: bool = False,
+    ) -> Permit:
+        """Wait for this call's turn, and return the permit to send it.
+
+        Args:
+            priority: "interactive", or "bulk" for calls that let interactive ones go first.
+            max_wait: The seconds that the call may wait, and may be expected to wait; None for any.
+            owner: Who may abandon the call while it waits, see ``RateLimiter.abandon``. Anything hashable.
+            again: Whether the call has waited before; it then goes ahead of those which haven't.
+
+        Returns:
+            A permit, of which exactly one of ``release`` and ``cancel`` is to be called.
+
+        Raises:
+            QueueTimeoutError: The wait is likely to be longer than ``max_wait``, or was.
+            ClosedError: The owner abandoned the call, or the limiter is in use on another event loop.
+        """
+        loop = asyncio.get_running_loop()
+        if loop is not self._loop:
+            self._take_over(loop)
+        free = None if self._queue else self._window.try_take(priority)
+        if free is not None:
+            permit: Permit = self._hold(free)
+        else:
+            call = self._enqueue(priority, max_wait, owner, again)
+            try:
+                permit = await call
+            except BaseException:
+                self._leave(call)
+                raise
+        try:
+            await self._bucket.take()
+        except BaseException:
+            permit.cancel()
+            raise
+        return permit
+
+    def abandon(self, owner: object, reason: str, most: int) -> bool:
+        """Fail up to ``most`` waiting calls of an owner with ``ClosedError``.
+
+        Args:
+            owner: What was given to ``acquire``.
+            reason: The error's text.
+            most: The calls to fail at most.
+
+        Returns:
+            Whether there were any.
+        """
+        if self._loop is not asyncio.get_running_loop():
+            return False
+        calls = self._queue.pop_owned(owner, most)
+        for call in calls:
+            if not call.done():
+                self._fail(call, ClosedError(reason))
+        return bool(calls)
+
+    async def close(self) -> None:
+        """Fail all waiting calls with ``ClosedError``, and close the window. The next call opens it anew."""
+        if self._loop is asyncio.get_running_loop():
+            queue, self._queue = self._queue, Queue()
+            for priority in PRIORITIES:
+                while (call := queue.pop(priority)) is not None:
+                    call.set_exception(ClosedError("the limiter was closed while the call waited; nothing was sent"))
+            self._expect()
+            self._loop = None
+        await self._window.close()
+
+    def _enqueue(self, priority: Priority, max_wait: float | None, owner: object, again: bool) -> WaitingCall:
+        if max_wait is not None and (wait := self.estimated_wait(priority)) > max_wait:
+            raise _queue_timeout("would be", wait, max_wait)
+        loop = asyncio.get_running_loop()
+        call = WaitingCall(priority, owner, loop)
+        first = priority == "interactive" and not self._queue.interactive
+        self._queue.append(call, again=again)
+        if max_wait is not None:
+            timer = loop.call_later(max_wait, self._time_out, call, max_wait)
+            call.add_done_callback(lambda _: timer.cancel())
+        if first:  # there may be a permit that the bulk calls in the queue aren't due for
+            self._admit()
+        else:
+            self._expect()
+        return call
+
+    def _admit(self) -> None:
+        """Give permits to the heads of the queue, as long as there are any."""
+        queue = self._queue
+        while queue:
+            priority = queue.next_priority
+            try:
+                permit = self._window.try_take(priority)
+                if permit is None and priority == "bulk" and queue.interactive:
+                    priority = "interactive"
+                    permit = self._window.try_take(priority)
+            except ZimError as error:
+                if (call := queue.pop(priority)) is None:
+                    break
+                call.set_exception(error)
+                continue
+            if permit is None:
+                break
+            if (call := queue.pop(priority)) is None:  # all of them were cancelled in this moment
+                permit.cancel()
+                break
+            call.set_result(self._hold(permit))
+        self._expect()
+
+    def _expect(self) -> None:
+        self._window.expect(self._queue.interactive, self._queue.bulk)
+
+    def _hold(self, permit: Permit) -> _HeldPermit:
+        held = _HeldPermit(self, permit)
+        self._held.add(held)
+        return held
+
+    def _end(self, held: _HeldPermit) -> bool:
+        """Take back a permit; tell whether it was still held."""
+        if held in self._held:
+            self._held.remove(held)
+            return True
+        return False
+
+    def _note_throttled(self) -> None:
+        self._last_throttled = time.monotonic()
+        self._throttle_log.note(self.permits, self._qps)
+
+    def _leave(self, call: WaitingCall) -> None:
+        """Leave the queue with a call that was cancelled while it waited, or as its permit came."""
+        if call.get_loop() is not self._loop or self._loop.is_closed():
+            return  # thrown away with its loop
+        if not call.done():
+            call.cancel()
+        if call.cancelled():
+            self._queue.note_left(call)
+            self._expect()
+        elif call.exception() is None:
+            call.result().cancel()
+
+    def _time_out(self, call: WaitingCall, max_wait: float) -> None:
+        if not call.done():
+            self._fail(call, _queue_timeout("is still", self.estimated_wait(call.priority), max_wait))
+
+    def _fail(self, call: WaitingCall, error: ZimError) -> None:
+        self._queue.note_left(call)
+        call.set_exception(error)
+        self._expect()
+
+    def _take_over(self, loop: asyncio.AbstractEventLoop) -> None:
+        if self._pid != os.getpid():
+            self._start_afresh()
+        elif self._loop is not None:
+            if not self._loop.is_closed() and (self._queue or self._held):
+                raise ClosedError(
+                    "this application's quota is in use on another event loop of this process. Either run all its"
+                    " calls on one background loop, or share the quota through Redis (zim_async.limits.redis)"
+                )
+            self._window.expect(0, 0)
+            for held in list(self._held):  # of calls that ended with their loop, now as far as can be known
+                held.release()
+            self._forget_calls()
+        self._loop = loop
+        self._window.open(self._admit)
+
+
+def _queue_timeout(verb: str, wait: float, max_wait: float) -> QueueTimeoutError:
+    return QueueTimeoutError(
+        f"the wait in the queue {verb} some {wait:.1f} s, more than max_wait={max_wait:g}; nothing was sent."
+        " Try again after that time",
+        estimated_wait=wait,
+    )
