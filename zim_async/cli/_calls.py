@@ -33,12 +33,13 @@ def call_commands() -> Iterator[click.Command]:
 
 def _command(kind: type[Action], parameters: list[click.Parameter]) -> click.Command:
     name = row_name(kind).replace("_", "-")
-    help_text = inspect.cleandoc(kind.__doc__ or "").partition("\n\nArgs:")[0]
+    paragraphs = inspect.cleandoc(kind.__doc__ or "").partition("\n\nArgs:")[0].split("\n\n")
+    help_text = "\n\n".join(text for text in paragraphs if "``" not in text)  # without what is for Python's users
     sample = " ".join([f"zim-async {name}", *map(_sample, parameters)])
     return click.Command(
         name,
         params=parameters,
-        help=help_text.replace("``", ""),
+        help=help_text,
         epilog=examples(sample) + CREDENTIALS + CALL_HELP,
         callback=_callback(kind),
     )

@@ -9,6 +9,7 @@ import click
 from .. import __version__
 from ._calls import call_commands
 from ._cleanup import cleanup
+from ._conversations import conversations
 from ._demo import demo
 from ._exit_codes import CALL_HELP, DONE, INTERRUPTED, examples
 from ._journal import journal
@@ -19,6 +20,7 @@ from ._sandbox import sandbox
 def main(arguments: list[str] | None = None) -> int:
     """Run a command and return its exit code. Errors take one line."""
     use_utf8()
+    logging.getLogger("zim_async").addHandler(logging.NullHandler())  # else warnings would go to standard error
     try:
         result = commands.main(arguments, prog_name="zim-async", standalone_mode=False)
     except click.ClickException as error:
@@ -63,5 +65,5 @@ def commands(context: click.Context) -> None:
 
 
 _add_verbose(commands)
-for _command in (demo, *call_commands(), cleanup, journal, sandbox):
+for _command in (demo, *call_commands(), conversations, cleanup, journal, sandbox):
     commands.add_command(_add_verbose(_command))
