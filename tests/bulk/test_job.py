@@ -36,7 +36,8 @@ from zim_async.bulk._job import Options, run
 from zim_async.bulk._journal import Journal
 from zim_async.bulk._lane import Pace
 from zim_async.bulk._outage import Backoff
-from zim_async.cli._rows import to_row, write_rows
+from zim_async.cli._columns import to_row
+from zim_async.cli._rows import write_rows
 from zim_async.limits import Permit, Priority
 from zim_async.sandbox import Sandbox
 
