@@ -210,7 +210,6 @@ PACKAGE_ACTIONS: Final[tuple[type[Action], ...]] = (
     QueryConversationList,
 )
 ACTIONS: Final = MappingProxyType({kind.name: kind for kind in PACKAGE_ACTIONS})
-KINDS: Final = frozenset(PACKAGE_ACTIONS)
 _checked_classes: Final[set[type]] = set(PACKAGE_ACTIONS)
 
 
@@ -244,6 +243,12 @@ def is_action_name(name: object) -> bool:
 def find_action_class(name: str) -> type[Action] | None:
     """Return the class of a name: the package's own, or the latest subclass that the program has defined."""
     return next((kind for kind in reversed(list(_subclasses(Action))) if getattr(kind, "name", None) == name), None)
+
+
+def action_classes() -> dict[str, type[Action]]:
+    """Return all classes of actions by name: the package's own, and the latest that the program has defined of each."""
+    named = (kind for kind in _subclasses(Action) if is_action_name(getattr(kind, "name", None)))
+    return {kind.name: kind for kind in named if "__dataclass_fields__" in vars(kind)}
 
 
 def field_names(kind: type[Action]) -> tuple[str, ...]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import io
+import os
 import socket
 import time
 from collections import defaultdict
@@ -64,6 +65,7 @@ class SessionManager:
         self._in_flight = 0
         self._idle: asyncio.Event | None = None
         self._closed = False
+        self._pid = os.getpid()
 
     async def __aenter__(self) -> Self:
         await self._open()
@@ -197,6 +199,8 @@ class SessionManager:
         return socket.socket(family, kind, protocol)
 
     async def _move_to(self, loop: asyncio.AbstractEventLoop) -> None:
+        if self._pid != os.getpid():
+            self._start_fresh()
         if self._loop is not None and (self._lender is not None or not _is_over(self._loop)):
             raise ClosedError("used from a second event loop: make one client (and session) for each loop")
         old, self._session = self._session, None
@@ -204,6 +208,15 @@ class SessionManager:
         self._timeouts.clear()
         if old is not None:
             await old.close()  # its loop is gone: there is nothing left to wait for
+
+    def _start_fresh(self) -> None:
+        """Forget what a forked child has from its parent, whose connections these are."""
+        _inherited.append(self._session)  # kept, since letting go of it would close them
+        self._pid = os.getpid()
+        self._session = self._loop = None
+
+
+_inherited: Final[list[object]] = []
 
 
 def _is_over(loop: asyncio.AbstractEventLoop | None) -> bool:

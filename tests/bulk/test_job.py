@@ -26,7 +26,8 @@ from zim_async import (
 )
 from zim_async.bulk import State, plan, read_journal
 from zim_async.bulk._journal import Journal
-from zim_async.cli._rows import to_row, write_rows
+from zim_async.cli._columns import to_row
+from zim_async.cli._rows import write_rows
 from zim_async.sandbox import Sandbox
 
 
