@@ -29,7 +29,7 @@ def settle(journal: Journal, count: int, state: State = State.DONE) -> None:
 def test_outcomes_come_in_the_order_of_the_input_and_again(path: Path) -> None:
     fill(path, 2_500)
     reader = read_journal(path)
-    assert [outcome.action for outcome in reader] == some(2_500)
+    assert [outcome.action for outcome in reader if outcome.action.name == "DeleteConv"] == some(2_500)[::2]
     assert sum(1 for _ in reader) == 2_500
     assert list(read_journal(path, State.WAITING, State.SENT)) == []
     assert (reader.app_id, reader.host) == (APP_ID, HOST)
@@ -50,9 +50,8 @@ def test_a_reader_left_open_doesnt_make_the_log_grow(path: Path) -> None:
             if reader:
                 next(outcomes)
             rows: list[Row] = journal.open_rows("DeleteConv", 0, 3_000)
-            for number in range(6_000):
-                row = rows[number % len(rows)]
-                journal.write([Mark(row, row.state, row.state, now())])
+            for _ in range(200):
+                journal.write([Mark(row, row.state, row.state, now()) for row in rows])
             size = Path(f"{path}-wal").stat().st_size
             if reader:
                 assert sum(1 for _ in outcomes) == 2_999
