@@ -23,9 +23,11 @@ from zim_async import (
     JournalError,
     ZimClient,
     bulk,
+    cleanup,
 )
 from zim_async.bulk import State, plan, read_journal
 from zim_async.bulk._journal import Journal
+from zim_async.bulk._lane import Pace
 from zim_async.cli._columns import to_row
 from zim_async.cli._rows import write_rows
 from zim_async.sandbox import Sandbox
@@ -216,6 +218,7 @@ async def test_a_journal_of_actions_that_nobody_defined_says_what_to_import(
 from dataclasses import dataclass
 from zim_async import Action
 from zim_async.bulk._journal import Journal
+from zim_async.bulk._lane import Pace
 @dataclass(frozen=True)
 class Unheard(Action):
     name = "UnheardOf"
@@ -239,6 +242,70 @@ async def test_an_action_that_may_not_be_repeated_is_refused_by_name(zim: ZimCli
         await run_job(zim, [*some(2_000), SendPeerMessage("hello")], journal=path)
     assert not box.arrivals
     assert not path.exists()
+
+
+async def interrupt(zim: ZimClient, actions: list[Action], path: Path) -> None:
+    """Load a job, and end it before anything is sent."""
+    stop = asyncio.Event()
+    await run_job(zim, actions, journal=path, stop=stop, on_progress=lambda _: stop.set(), pace=Pace(settling=0.5))
+
+
+async def test_open_rows_that_the_input_lacks_stop_the_job_before_anything_is_sent(
+    zim: ZimClient, box: Sandbox, path: Path
+) -> None:
+    await run_job(zim, some(10), journal=path)
+    await interrupt(zim, some(2_500), path)
+    before, arrived = states(path), len(box.arrivals)
+    for rest in some(2_000), []:
+        missing = f"in the input: {2_490 - max(0, len(rest) - 10)}, such as DeleteConv"
+        with pytest.raises(InvalidArgumentError, match=f"{missing}.* and .*nothing was sent"):
+            await run_job(zim, rest, journal=path)
+        with pytest.raises(InvalidArgumentError, match=missing):
+            await plan(zim, rest, journal=path)
+    assert (states(path), len(box.arrivals)) == (before, arrived)
+
+
+async def test_open_rows_that_the_input_lacks_may_be_sent_or_dropped(zim: ZimClient, box: Sandbox, path: Path) -> None:
+    await interrupt(zim, some(30), path)
+    planned = await plan(zim, some(20), journal=path, unlisted="send")
+    assert (planned.unlisted, planned.remaining) == (10, 30)
+    assert planned.unlisted_examples[0] in some(30)[20:]
+    planned = await plan(zim, some(20), journal=path, unlisted="drop")
+    assert (planned.unlisted, planned.remaining) == (0, 20)
+    report = await run_job(zim, some(20), journal=path, unlisted="drop")
+    assert (report.done, report.total, len(box.arrivals)) == (20, 20, 20)
+    await interrupt(zim, some(40), path)
+    report = await run_job(zim, [], journal=path, unlisted="send")
+    assert (report.done, report.unlisted) == (40, 20)
+
+
+async def test_what_is_done_may_be_lacking(zim: ZimClient, box: Sandbox, path: Path) -> None:
+    await run_job(zim, some(10), journal=path)
+    assert (await run_job(zim, some(3), journal=path)).done == 10
+
+
+@pytest.mark.parametrize("unlisted", ["keep", None])
+async def test_another_way_to_treat_them_is_refused(zim: ZimClient, unlisted: Any) -> None:
+    with pytest.raises(InvalidArgumentError, match="unlisted must be"):
+        await cleanup(zim, [], unlisted=unlisted)
+
+
+@pytest.mark.parametrize(("option", "code"), [("retry_not_found", 660800002), ("retry_refused", 2)])
+async def test_what_came_to_an_end_may_be_sent_once_more(
+    zim: ZimClient, box: Sandbox, path: Path, option: str, code: int
+) -> None:
+    box.fail_next(code=code, times=4)
+    box.fail_next(code=999, times=1)
+    first = await run_job(zim, some(10), journal=path)
+    assert (first.done, len(first.codes)) == (5, 2)
+    again = await run_job(zim, some(10), journal=path)
+    assert (again.done, again.codes, len(box.arrivals)) == (5, first.codes, 10)
+    once_more: dict[str, Any] = {option: True}
+    with pytest.raises(InvalidArgumentError, match="in the input: "):
+        await run_job(zim, [], journal=path, **once_more)
+    last = await run_job(zim, some(10), journal=path, **once_more)
+    assert last.done == (9 if option == "retry_not_found" else 10)
+    assert [count.code for count in last.codes] == ([999] if option == "retry_not_found" else [])
 
 
 def test_the_package_names_what_it_has() -> None:
