@@ -19,14 +19,13 @@ from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, It
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from itertools import takewhile
-from types import MappingProxyType
-from typing import Final, Literal, TypeAlias
+from typing import Any, Final, Literal, TypeAlias
 
 from ._codes import Verdict, verdict_of
 from .actions import Action, ClearMemberGroupMessage, ClearPeerMessage, Conversation, ConvType, DeleteConv, check_id
-from .bulk import Group, Outcome, Progress, State, read_summaries, run_steps
+from .bulk import Group, History, Outcome, Progress, State, read_summaries, run_steps
 from .client import ZimClient
-from .errors import InvalidArgumentError, NotFoundError, ProtocolError, ZimError
+from .errors import ApiError, InvalidArgumentError, NotFoundError, ProtocolError, ZimError
 from .retry import RetryPolicy
 
 UNKNOWN_CONVERSATION: Final = 660800002
@@ -49,6 +48,7 @@ class ErasedUser:
         still_listed: Conversations on the last list, but for those to be kept.
         rounds: How often conversations were cleared and deleted.
         not_found: The return code if the server doesn't know the user, None otherwise.
+        problem: Why the user's list couldn't be read, empty otherwise.
         at: When the last list was read, in UTC.
     """
 
@@ -57,16 +57,17 @@ class ErasedUser:
     cleared: int = 0
     deleted: int = 0
     kept: int = 0
-    refused: Mapping[int, int] = field(default_factory=lambda: MappingProxyType({}))
+    refused: Mapping[int, int] = field(default_factory=dict)
     still_listed: int = 0
     rounds: int = 0
     not_found: int | None = None
+    problem: str = ""
     at: datetime = field(default_factory=lambda: datetime.now(UTC))
 
     @property
     def erased(self) -> bool:
-        """Whether the user is known, and nothing is listed any more but what was to be kept."""
-        return self.not_found is None and not self.still_listed
+        """Whether nothing is listed any more but what was to be kept, of a user that the server knows."""
+        return self.not_found is None and not self.problem and not self.still_listed
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,6 +140,7 @@ async def erase_users(
         zim,
         _checked(user_ids),
         _Erasing(zim, choice, on_user),
+        kind="erase",
         journal=journal,
         on_progress=on_progress,
         on_outcome=on_outcome,
@@ -231,11 +233,10 @@ class _Erasing:
         self._on_user = on_user
         self._reports: dict[str, ErasedUser] = {}  # of users whose last list was read
 
-    async def next(
-        self, group: Group, outcomes: Sequence[Outcome], history: Callable[[], Awaitable[list[Outcome]]]
-    ) -> Sequence[Action]:
-        cleared = [outcome.action for outcome in outcomes if outcome.state is State.DONE]
-        deletes = [_delete_after(action) for action in cleared if not isinstance(action, DeleteConv)]
+    async def next(self, group: Group, outcomes: Sequence[Outcome], history: History) -> Sequence[Action]:
+        done = [outcome.action for outcome in outcomes if outcome.state is State.DONE]
+        cleared = [_key(action) for action in done if not isinstance(action, DeleteConv)]
+        deletes = [DeleteConv(group.name, conv_id, conv_type) for conv_id, conv_type in cleared]
         return deletes or await self._list(group, await history())
 
     async def _list(self, group: Group, history: Sequence[Outcome]) -> Sequence[Action]:
@@ -245,12 +246,17 @@ class _Erasing:
             conversations = self._zim.conversations(user_id, priority="bulk", retry=_ONCE)
             listed = [conversation async for conversation in conversations]
         except NotFoundError as error:
-            self._reports[user_id] = past.report(user_id, (), 0, error.code)
+            self._reports[user_id] = past.report(user_id, not_found=error.code)
+            return []
+        except (ApiError, ProtocolError) as error:
+            if not _concerns_one_user(error):
+                raise
+            self._reports[user_id] = past.report(user_id, problem=str(error))
             return []
         chosen = [(one.conv_id, one.conv_type) for one in listed if one in self._choice]
         left = [key for key in chosen if key not in past.refused]
         if not left or past.just_deleted == set(left) or past.rounds >= MAX_ROUNDS:
-            self._reports[user_id] = past.report(user_id, chosen, len(listed) - len(chosen))
+            self._reports[user_id] = past.report(user_id, chosen, kept=len(listed) - len(chosen))
             return []
         return [_clear(user_id, key) for key in left]
 
@@ -268,8 +274,7 @@ class _Erasing:
         return error.code == UNKNOWN_CONVERSATION  # it was listed: it went away meanwhile
 
     def waits_out(self, error: ZimError) -> bool:
-        bad_page = isinstance(error, ProtocolError) and error.status == 200
-        return verdict_of(error) in (Verdict.RETRY, Verdict.SLOW_DOWN) and not bad_page
+        return verdict_of(error) in (Verdict.RETRY, Verdict.SLOW_DOWN)
 
 
 class _Past:
@@ -278,17 +283,23 @@ class _Past:
     def __init__(self, history: Sequence[Outcome]) -> None:
         done = [outcome.action for outcome in history if outcome.state is State.DONE]
         failed = [outcome for outcome in history if outcome.state is not State.DONE]
-        last = takewhile(lambda outcome: isinstance(outcome.action, DeleteConv), reversed(history))
+        last = list(takewhile(lambda outcome: isinstance(outcome.action, DeleteConv), reversed(history)))
         deletes = [isinstance(outcome.action, DeleteConv) for outcome in history]
         self.found = {_key(outcome.action) for outcome in history}
         self.cleared = {_key(action) for action in done if not isinstance(action, DeleteConv)}
         self.deleted = {_key(action) for action in done if isinstance(action, DeleteConv)}
         self.refused = {_key(outcome.action): outcome.code or 0 for outcome in failed}
-        self.just_deleted = {_key(outcome.action) for outcome in last}
+        self.just_deleted = {_key(outcome.action) for outcome in last if outcome.state is State.DONE}
         self.rounds = sum(now and not before for before, now in zip([False, *deletes], deletes, strict=False))
 
     def report(
-        self, user_id: str, listed: Sequence[_Key], kept: int, not_found: int | None = None
+        self,
+        user_id: str,
+        listed: Sequence[_Key] = (),
+        *,
+        kept: int = 0,
+        not_found: int | None = None,
+        problem: str = "",
     ) -> ErasedUser:
         return ErasedUser(
             user_id,
@@ -296,10 +307,11 @@ class _Past:
             cleared=len(self.cleared),
             deleted=len(self.deleted),
             kept=kept,
-            refused=MappingProxyType(dict(Counter(self.refused.values()))),
+            refused=dict(Counter(self.refused.values())),
             still_listed=len(listed),
             rounds=self.rounds,
             not_found=not_found,
+            problem=problem,
         )
 
 
@@ -323,7 +335,33 @@ async def _each(user_ids: Iterable[str] | AsyncIterable[str]) -> AsyncIterator[s
 def _clear(user_id: str, key: _Key) -> Action:
     conv_id, conv_type = key
     return (
-        ClearPeerMessage(user_id, conv_id)
-        if conv_type is ConvType.PEER
-        else ClearMemberGroupMessage(user_id, conv_id)
+        ClearPeerMessage(user_id, conv_id) if conv_type is ConvType.PEER else ClearMemberGroupMessage(user_id, conv_id)
     )
+
+
+def _key(action: Action) -> _Key:
+    match action:
+        case ClearPeerMessage():
+            return action.to_user_id, ConvType.PEER
+        case ClearMemberGroupMessage():
+            return action.group_id, ConvType.GROUP
+        case DeleteConv():
+            return action.conv_id, action.conv_type
+    raise TypeError(f"no step of an erasure: {action!r}")
+
+
+def _concerns_one_user(error: ApiError | ProtocolError) -> bool:
+    if isinstance(error, ApiError):
+        return verdict_of(error) is Verdict.FAIL
+    return error.request_id is not None  # the response was the server's, but its list isn't what is documented
+
+
+def _to_text(report: ErasedUser) -> str:
+    values = {name: getattr(report, name) for name in ErasedUser.__dataclass_fields__}
+    return json.dumps(values | {"refused": list(report.refused.items()), "at": report.at.isoformat()})
+
+
+def _from_text(text: str) -> ErasedUser:
+    values: dict[str, Any] = json.loads(text)
+    refused, at = dict(values.pop("refused")), datetime.fromisoformat(values.pop("at"))
+    return ErasedUser(**values, refused=refused, at=at)

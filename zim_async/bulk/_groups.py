@@ -25,7 +25,7 @@ from ._engine import Engine, OnOutcome, OnProgress, is_being_cancelled, path_of
 from ._group_table import Group
 from ._input import Source, batches, check_actions
 from ._job import EXAMPLES, Options, Unlisted
-from ._journal import Journal
+from ._journal import Journal, Kind
 from ._outage import Outage
 from ._records import FINISHED, Mark, Outcome, Progress
 
@@ -123,6 +123,7 @@ async def run_steps(
     groups: Source[str],
     steps: Steps,
     *,
+    kind: Kind = "groups",
     journal: str | os.PathLike[str] | None = None,
     on_progress: OnProgress | None = None,
     on_outcome: OnOutcome | None = None,
@@ -135,6 +136,7 @@ async def run_steps(
         zim: As for ``run_groups``.
         groups: As for ``run_groups``.
         steps: What each group does.
+        kind: What a journal is to call this kind of job. It can't be resumed as one of another kind.
         journal: As for ``run_groups``.
         on_progress: As for ``run_groups``.
         on_outcome: As for ``run_groups``.
@@ -148,7 +150,7 @@ async def run_steps(
         ZimError: As for ``run_groups``.
     """
     engine = Engine(zim, on_progress, on_outcome)
-    return await GroupJob(engine, steps).run(groups, journal, stop, Options(unlisted))
+    return await GroupJob(engine, steps, kind=kind).run(groups, journal, stop, Options(unlisted))
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,9 +176,10 @@ class _Plain:
 class GroupJob:
     """One run of a job of groups."""
 
-    def __init__(self, engine: Engine, steps: Steps, *, active: int = ACTIVE) -> None:
+    def __init__(self, engine: Engine, steps: Steps, *, kind: Kind = "groups", active: int = ACTIVE) -> None:
         self._engine = engine
         self._steps = steps
+        self._kind: Kind = kind
         self._active = active
         self._groups: deque[Group] = deque()  # read, and not yet active
         self._last_id = 0  # of those read
@@ -201,7 +204,7 @@ class GroupJob:
         async with engine.ending_in_order(stop), contextlib.aclosing(batches(groups)) as source:
             first = await engine.stop.race(anext(source, []))
             with path_of(journal) as path:
-                async with engine.opened(path, "groups"):
+                async with engine.opened(path, self._kind):
                     loaded = first is not None and await engine.stop.race(self._load(first, source, unlisted))
                     await self._count()
                     if loaded:

@@ -29,7 +29,7 @@ from ._journal_file import damaged, translate_errors
 from ._records import OPEN, CodeCount, Mark, Outcome, Row, State, Tally, to_datetime
 from ._stored_actions import check_class, class_of, from_values, to_text
 
-Kind: TypeAlias = Literal["cleanup", "groups"]
+Kind: TypeAlias = Literal["cleanup", "groups", "erase"]
 _LETTERS: Final = {state: state.value[0] for state in State}
 _STATES: Final = {letter: state for state, letter in _LETTERS.items()}
 _UNLISTED: Final = "rows WHERE id <= ? AND state IN ('w', 's') AND id NOT IN (SELECT id FROM temp.listed)"
