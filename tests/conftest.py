@@ -14,6 +14,8 @@ from aioresponses import aioresponses, core
 from zim_async import RetryPolicy, ZimClient
 from zim_async.sandbox import Sandbox
 
+# Loaded here, and not as an installed plugin, which would be imported before coverage starts.
+pytest_plugins = ["pytester", "zim_async.pytest_plugin"]
 MakeClient = Callable[..., ZimClient]
 EAGER = RetryPolicy(first_backoff=0, longest_backoff=0)
 

@@ -22,7 +22,9 @@ def limiter() -> RateLimiter:
 @pytest.fixture
 async def caller(box: Sandbox, limiter: RateLimiter) -> AsyncIterator[Caller]:
     async with SessionManager() as sessions:
-        yield Caller(Credentials(box.app_id, box.server_secret), URL(box.base_url), limiter, sessions, 5.0, Emitter())
+        yield Caller(
+            Credentials(box.app_id, box.server_secret), URL(box.base_url), limiter, sessions, Emitter(), timeout=5.0
+        )
 
 
 async def test_who_holds_a_permit_sends_immediately_and_once(

@@ -30,6 +30,9 @@ async def test_a_call_is_told_from_beginning_to_end(box: Sandbox, make_client: M
         CallEnded,
     ]
     assert {(event.action, event.priority) for event in events} == {("ClearPeerMessage", "bulk")}
+    started = events[0]
+    assert isinstance(started, CallStarted)
+    assert f"http://{started.host}:{started.port}/" == box.base_url
     attempts = [event for event in events if isinstance(event, AttemptEnded)]
     assert [(a.attempt, a.code, a.error, a.throttled) for a in attempts] == [
         (1, 1, "ServerBusyError", False),

@@ -14,6 +14,7 @@ FLOORS = (
     {"client"},
     {"bulk"},
     {"sandbox"},
+    {"pytest_plugin", "telemetry"},
     {"cli", "__main__"},
 )
 SANDBOX_SEES = {"actions", "_codes", "errors", "sandbox"}

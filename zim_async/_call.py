@@ -15,16 +15,18 @@ import contextlib
 import math
 import os
 import time
+from collections.abc import Coroutine
 from dataclasses import dataclass
 from functools import partial
-from typing import Final
+from typing import Any, Final, NamedTuple, get_args
 
 from yarl import URL
 
 from ._codes import Verdict, verdict_of
 from ._protocol import Credentials, RawResponse, Request, Response, Sendable, decode, ready_to_send, signed_query
 from ._server_clock import ServerClock, clock_skew_error, is_clock_refusal
-from .actions import Action
+from ._timeouts import RANGE, is_duration
+from .actions import Action, show_value
 from .errors import ClosedError, InvalidArgumentError, QueueTimeoutError, TransportError, ZimError
 from .events import AttemptEnded, CallEnded, CallStarted, Emitter, RetryScheduled
 from .limits import ActionLimiter, Permit, Priority, RateLimiter
@@ -32,27 +34,56 @@ from .retry import RetryPolicy, repeat
 from .session import SessionManager
 
 _NO_DEADLINE: Final = contextlib.nullcontext()  # as asyncio.timeout(None), which costs a waiting call 110 bytes
+PRIORITIES: Final = get_args(Priority)
 _CLOSED: Final = "the client was closed while the call waited its turn; this attempt was not sent"
+
+
+class Turn(NamedTuple):
+    """A permit, and what is known of the call that waited for it. Times are by ``time.monotonic``."""
+
+    permit: Permit
+    started_at: float
+    ends_at: float  # the call's deadline
+    max_wait: float | None
+    queued: float  # seconds
 
 
 @dataclass(slots=True, eq=False)
 class _Call:
-    """One call on its way through queue, attempts and waits. Times are in seconds."""
+    """One call on its way through attempts and waits. Times are in seconds."""
 
     action: Sendable
     limiter: ActionLimiter
     priority: Priority
+    started_at: float = 0.0
+    ends_at: float = math.inf
     max_wait: float | None = None
-    queued: float = 0.0  # so far, in all its turns
-    queued_last: float = 0.0  # in its last turn
+    queued: float = 0.0  # in its last turn
+    queued_in_all: float = 0.0
     attempts: int = 0
     sending: bool = False
     skew: float | None = None  # server minus local clock, when that is why the last attempt was refused
     last_error: ZimError | None = None
 
+    def time_left(self) -> float:
+        """Return the seconds until the deadline."""
+        return self.ends_at - time.monotonic()
+
 
 class Caller:
-    """Sends the calls of one application."""
+    """Sends the calls of one application.
+
+    Args:
+        credentials: The application's.
+        url: Where to.
+        limiter: Gives the permits.
+        sessions: Sends the requests.
+        emitter: Tells the observers.
+        timeout: For one attempt, in seconds.
+        deadline: For a call that states none, in seconds, or None.
+        max_wait: For the queue of a call that states none, in seconds, or None.
+        policy: How often to repeat the calls that state nothing else.
+    """
 
     def __init__(
         self,
@@ -60,84 +91,91 @@ class Caller:
         url: URL,
         limiter: RateLimiter,
         sessions: SessionManager,
-        timeout: float,
         emitter: Emitter,
+        *,
+        timeout: float = 10.0,
+        deadline: float | None = None,
+        max_wait: float | None = None,
+        policy: RetryPolicy = RetryPolicy(),  # noqa: B008, it is frozen
     ) -> None:
         self._credentials = credentials
         self._url = url
         self._limiter = limiter
         self._sessions = sessions
-        self._timeout = timeout
         self._emitter = emitter
+        self._timeout = timeout
+        self._deadline = deadline
+        self._max_wait = max_wait
+        self._policy = policy
         self._clock = ServerClock()
         self._pausing: set[asyncio.Future[None]] = set()  # of calls between two attempts
         self.closed = False
 
-    @property
-    def is_observed(self) -> bool:
-        """Whether anybody wants to know of calls as a whole: then ``observed_call`` is the one to take."""
-        return self._emitter.is_needed
+    def enter_queue(
+        self, action: Sendable, priority: Priority, deadline: float | None, max_wait: float | None
+    ) -> Coroutine[Any, Any, Permit | Turn]:
+        """Return what to await for an action's turn. Then comes ``send``.
 
-    async def observed_call(
-        self, action: Sendable, priority: Priority, deadline: float | None, max_wait: float | None, policy: RetryPolicy
-    ) -> Response:
-        """Do as ``call`` does, and tell the observers how the call began and ended."""
-        started_at = time.monotonic()
-        made: list[_Call] = []
-        self._emitter.emit(CallStarted(action.name, priority))
-        try:
-            response = await self.call(action, priority, deadline, max_wait, policy, made)
-        except BaseException as error:
-            self._tell_end(action, priority, made, started_at, error)
-            raise
-        self._tell_end(action, priority, made, started_at, response)
-        return response
+        The two are apart so that a call that waits takes no frame of its own here.
 
-    async def call(
-        self,
-        action: Sendable,
-        priority: Priority,
-        deadline: float | None,
-        max_wait: float | None,
-        policy: RetryPolicy,
-        made: list[_Call] | None = None,
+        Args:
+            action: What is to be sent.
+            priority: Calls of priority "bulk" let "interactive" ones go first.
+            deadline: For everything, in seconds, or None for the client's.
+            max_wait: For the queue, repeats' turns included, in seconds, or None for the client's.
+
+        Raises:
+            InvalidArgumentError: One of these is wrong.
+            ClosedError: The client is closed.
+        """
+        if priority not in PRIORITIES or deadline is not None or max_wait is not None:
+            _check_options(priority, deadline, max_wait)
+        if self.closed:
+            raise ClosedError("the client is closed; make a new one, or close it later", action=action.name)
+        limiter = self._limiter.of(action.name)
+        deadline, max_wait = deadline or self._deadline, max_wait or self._max_wait
+        if deadline is None and max_wait is None and not self._emitter.is_needed:
+            return limiter.acquire(priority, owner=self)
+        return self._take_turn(limiter, action, priority, deadline, max_wait)
+
+    async def send(
+        self, action: Sendable, turn: Permit | Turn, priority: Priority, policy: RetryPolicy | None
     ) -> Response:
-        """Send an action when its turn comes, again where that may help, and return the server's response.
+        """Send an action whose turn has come, again where that may help, and return the server's response.
 
         Args:
             action: What to send.
-            priority: Calls of priority "bulk" let "interactive" ones go first.
-            deadline: For everything, in seconds.
-            max_wait: For the queue, repeats' turns included, in seconds.
-            policy: How often to repeat what failed.
-            made: Gets the call once it had its turn.
+            turn: From ``enter_queue``.
+            priority: As there.
+            policy: How often to repeat what failed, or None for the client's.
 
         Raises:
             ZimError: Stamped with the action's name and the attempts made.
         """
-        limiter = self._limiter.of(action.name)
-        asked_at = time.monotonic()
-        call: _Call | None = None
-        error: ZimError
+        call = _Call(action, self._limiter.of(action.name), priority)
+        if not isinstance(turn, Turn):
+            permit = turn
+        else:
+            permit, call.started_at, call.ends_at, call.max_wait, call.queued = turn
+            call.queued_in_all = call.queued
+        outcome: Response | BaseException
         try:
-            async with _NO_DEADLINE if deadline is None else asyncio.timeout(deadline):
-                # Waited for before anything else is made: hundreds of thousands may wait.
-                permit = await limiter.acquire(priority, max_wait, owner=self)
-                queued = time.monotonic() - asked_at
-                call = _Call(action, limiter, priority, max_wait, queued, queued)
-                if made is not None:
-                    made.append(call)
+            async with _NO_DEADLINE if call.ends_at == math.inf else asyncio.timeout(call.time_left()):
                 outcome = await self._attempt(call, permit)
-                if isinstance(outcome, Response):
-                    return outcome
-                ends_at = math.inf if deadline is None else asked_at + deadline
-                return await self._repeat(call, outcome, policy, ends_at)
+                if not isinstance(outcome, Response):
+                    outcome = await self._repeat(call, outcome, policy or self._policy)
         except TimeoutError:
-            error = _deadline_error(call or _Call(action, limiter, priority), deadline)
-        except ZimError as raised:
-            error = raised
+            outcome = _deadline_error(call)
+        except ZimError as error:
+            outcome = error
+        except BaseException as error:
+            self._tell_end(call, error)
+            raise
+        self._tell_end(call, outcome)
+        if isinstance(outcome, Response):
+            return outcome
         # Out here nothing is chained to it: a cancelled attempt's frames hold the signed URL.
-        raise _stamped(error, action, call.attempts if call else 0)
+        raise _stamped(outcome, action, call.attempts)
 
     async def attempt(self, action: Action, permit: Permit, priority: Priority) -> Response:
         """Send an action once, by a permit that the caller holds.
@@ -164,7 +202,36 @@ class Caller:
             pause.cancel()
         await self._limiter.abandon(self, _CLOSED)
 
-    async def _repeat(self, call: _Call, error: ZimError, policy: RetryPolicy, ends_at: float) -> Response:
+    async def _take_turn(
+        self,
+        limiter: ActionLimiter,
+        action: Sendable,
+        priority: Priority,
+        deadline: float | None,
+        max_wait: float | None,
+    ) -> Turn:
+        """Wait for an action's turn within its limits, and tell the observers of its beginning."""
+        call = _Call(action, limiter, priority, time.monotonic())
+        call.ends_at = math.inf if deadline is None else call.started_at + deadline
+        error: ZimError
+        if self._emitter.is_needed:
+            self._emitter.emit(CallStarted(action.name, priority, self._url.host or "", self._url.port or 443))
+        try:
+            async with asyncio.timeout(deadline):
+                permit = await limiter.acquire(priority, max_wait, owner=self)
+                call.queued = time.monotonic() - call.started_at
+                return Turn(permit, call.started_at, call.ends_at, max_wait, call.queued)
+        except TimeoutError:
+            error = _deadline_error(call)
+        except ZimError as raised:
+            error = raised
+        except BaseException as raised:
+            self._tell_end(call, raised)
+            raise
+        self._tell_end(call, error)
+        raise _stamped(error, action, 0)
+
+    async def _repeat(self, call: _Call, error: ZimError, policy: RetryPolicy) -> Response:
         """Make further attempts after a first one that failed with ``error``."""
 
         async def attempt() -> Response:
@@ -180,7 +247,7 @@ class Caller:
                 attempt,
                 idempotent=call.action.idempotent,
                 sleep=self._pause,
-                time_left=lambda: ends_at - time.monotonic(),
+                time_left=call.time_left,
                 on_wait=partial(self._tell_wait, call),
             )
         except (ClosedError, QueueTimeoutError):
@@ -191,12 +258,12 @@ class Caller:
     async def _next_permit(self, call: _Call) -> Permit:
         """Wait for a further turn, ahead of calls that haven't had one."""
         asked_at = time.monotonic()
-        max_wait = None if call.max_wait is None else max(0.0, call.max_wait - call.queued)
+        max_wait = None if call.max_wait is None else max(0.0, call.max_wait - call.queued_in_all)
         try:
             return await call.limiter.acquire(call.priority, max_wait, owner=self, again=True)
         finally:
-            call.queued_last = time.monotonic() - asked_at
-            call.queued += call.queued_last
+            call.queued = time.monotonic() - asked_at
+            call.queued_in_all += call.queued
 
     async def _pause(self, seconds: float) -> None:
         """Wait between two attempts. Raises ``ClosedError`` when the client is closed meanwhile."""
@@ -272,7 +339,7 @@ class Caller:
                 error=error,
                 throttled=_is_throttled(outcome),
                 seconds=seconds,
-                queue_seconds=call.queued_last,
+                queue_seconds=call.queued,
                 request_id=outcome.request_id,
             )
         )
@@ -290,25 +357,20 @@ class Caller:
             )
         )
 
-    def _tell_end(
-        self,
-        action: Sendable,
-        priority: Priority,
-        made: list[_Call],
-        started_at: float,
-        outcome: Response | BaseException,
-    ) -> None:
-        seconds = time.monotonic() - started_at
+    def _tell_end(self, call: _Call, outcome: Response | BaseException) -> None:
+        if not self._emitter.is_needed:
+            return
         code, error = _code_and_error(outcome)
+        seconds = time.monotonic() - call.started_at
         self._emitter.emit(
             CallEnded(
-                action=action.name,
-                priority=priority,
-                attempts=made[0].attempts if made else 0,
+                action=call.action.name,
+                priority=call.priority,
+                attempts=call.attempts,
                 code=code,
                 error=error,
                 seconds=seconds,
-                queue_seconds=made[0].queued if made else seconds,
+                queue_seconds=call.queued_in_all if call.attempts else seconds,
             )
         )
 
@@ -337,12 +399,21 @@ def _stamped(error: ZimError, action: Sendable, attempts: int) -> ZimError:
     return error
 
 
-def _deadline_error(call: _Call, deadline: float | None) -> ZimError:
+def _deadline_error(call: _Call) -> ZimError:
+    deadline = f"{call.ends_at - call.started_at:g} s"
     if call.sending:
-        return TransportError(f"no response within the deadline of {deadline} s")
+        return TransportError(f"no response within the deadline of {deadline}")
     if call.last_error is not None:
         return call.last_error
     return QueueTimeoutError(
-        f"still in the queue at the deadline of {deadline} s; nothing was sent",
+        f"still in the queue at the deadline of {deadline}; nothing was sent",
         estimated_wait=call.limiter.estimated_wait(call.priority),
     )
+
+
+def _check_options(priority: object, *durations: float | None) -> None:
+    if priority not in PRIORITIES:
+        raise InvalidArgumentError(f"priority must be 'interactive' or 'bulk', not {show_value(priority)}")
+    for seconds in durations:
+        if seconds is not None and not is_duration(seconds):
+            raise InvalidArgumentError(f"deadline and max_wait must be seconds {RANGE}, not {show_value(seconds)}")

@@ -143,6 +143,6 @@ def verdict_of(error: ZimError) -> Verdict:
     return RETRY if isinstance(error, TransportError | ProtocolError) else FAIL
 
 
-def code_of(error: type[ApiError]) -> int:
-    """Return the first code of the table that raises a class of error."""
-    return next(code for code, rule in RULES.items() if rule.error is error)
+def code_of(error: type[ApiError]) -> int | None:
+    """Return the first code of the table that raises a class of error, or None without one."""
+    return next((code for code, rule in RULES.items() if rule.error is error), None)

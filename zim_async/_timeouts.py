@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Final
 
 MAX_SECONDS: Final = 1e9  # thirty years: event loops overflow somewhere beyond
+RANGE: Final = f"above 0, at most {MAX_SECONDS:.0f}"  # of a duration, for messages
 
 
 def is_duration(value: object) -> bool:

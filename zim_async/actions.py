@@ -210,7 +210,6 @@ PACKAGE_ACTIONS: Final[tuple[type[Action], ...]] = (
     QueryConversationList,
 )
 ACTIONS: Final = MappingProxyType({kind.name: kind for kind in PACKAGE_ACTIONS})
-KINDS: Final = frozenset(PACKAGE_ACTIONS)
 _checked_classes: Final[set[type]] = set(PACKAGE_ACTIONS)
 
 

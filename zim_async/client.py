@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import os
 from collections.abc import AsyncIterator, Iterable, Mapping
-from typing import Any, Final, Literal, Self, TypedDict, Unpack, get_args
+from typing import Any, Literal, Self, TypedDict, Unpack
 
 import aiohttp
 
 from ._call import Caller
 from ._endpoints import Region, RegionName, quota_domain, resolve
 from ._pages import Pages
-from ._protocol import Credentials, Response, Sendable, ready_to_send, to_request
-from ._timeouts import MAX_SECONDS, is_duration
+from ._protocol import Credentials, Response, ready_to_send, to_request
+from ._timeouts import RANGE, is_duration
 from .actions import (
     MAX_PAGE,
     Action,
@@ -25,7 +25,7 @@ from .actions import (
     check_action,
     show_value,
 )
-from .errors import ClosedError, ConfigError, InvalidArgumentError, ZimError
+from .errors import ClosedError, ConfigError
 from .events import Emitter, Observer
 from .limits import Priority, Rate, RateLimiter
 from .limits.registry import shared_limiter
@@ -107,18 +107,25 @@ class ZimClient:
         self._url = resolve(region, base_url)
         for name, seconds in {"timeout": timeout, "deadline": deadline, "max_wait": max_wait}.items():
             if not (is_duration(seconds) or (seconds is None and name != "timeout")):
-                raise ConfigError(f"{name} must be a number of seconds{_RANGE}, not {show_value(seconds)}")
+                raise ConfigError(f"{name} must be a number of seconds {RANGE}, not {show_value(seconds)}")
         if sessions is not None and session is not None:
             raise ConfigError("give sessions or session, not both")
-        self._deadline = deadline
-        self._max_wait = max_wait
-        self._retry = retry or RetryPolicy()
         self._limiter = limiter or shared_limiter(quota_domain(self._url), app_id, self)
         if qps is not None:
             self._limiter.qps = qps
         self._owns_sessions = sessions is None
         self._sessions = sessions or SessionManager(session=session)
-        self._caller = Caller(credentials, self._url, self._limiter, self._sessions, timeout, Emitter(observers))
+        self._caller = Caller(
+            credentials,
+            self._url,
+            self._limiter,
+            self._sessions,
+            Emitter(observers),
+            timeout=timeout,
+            deadline=deadline,
+            max_wait=max_wait,
+            policy=retry or RetryPolicy(),
+        )
 
     @classmethod
     def from_env(cls, **options: Unpack[ClientOptions]) -> Self:
@@ -220,13 +227,9 @@ class ZimClient:
         Example:
             await zim.clear_peer_message(from_user_id="alice", to_user_id="bob")
         """
-        return await self.send(
-            ClearPeerMessage(from_user_id, to_user_id),
-            priority=priority,
-            deadline=deadline,
-            max_wait=max_wait,
-            retry=retry,
-        )
+        action = ClearPeerMessage(from_user_id, to_user_id)
+        turn = await self._caller.enter_queue(action, priority, deadline, max_wait)
+        return await self._caller.send(action, turn, priority, retry)
 
     async def delete_conv(
         self,
@@ -263,13 +266,9 @@ class ZimClient:
         Example:
             await zim.delete_conv(from_user_id="alice", conv_id="g7", conv_type=ConvType.GROUP)
         """
-        return await self.send(
-            DeleteConv(from_user_id, conv_id, conv_type),
-            priority=priority,
-            deadline=deadline,
-            max_wait=max_wait,
-            retry=retry,
-        )
+        action = DeleteConv(from_user_id, conv_id, conv_type)
+        turn = await self._caller.enter_queue(action, priority, deadline, max_wait)
+        return await self._caller.send(action, turn, priority, retry)
 
     async def clear_member_group_message(
         self,
@@ -304,13 +303,9 @@ class ZimClient:
         Example:
             await zim.clear_member_group_message(from_user_id="alice", group_id="g7")
         """
-        return await self.send(
-            ClearMemberGroupMessage(from_user_id, group_id),
-            priority=priority,
-            deadline=deadline,
-            max_wait=max_wait,
-            retry=retry,
-        )
+        action = ClearMemberGroupMessage(from_user_id, group_id)
+        turn = await self._caller.enter_queue(action, priority, deadline, max_wait)
+        return await self._caller.send(action, turn, priority, retry)
 
     async def query_conversation_list(
         self,
@@ -347,13 +342,9 @@ class ZimClient:
         Example:
             response = await zim.query_conversation_list(from_user_id="alice", limit=500)
         """
-        return await self.send(
-            QueryConversationList(from_user_id, limit, next),
-            priority=priority,
-            deadline=deadline,
-            max_wait=max_wait,
-            retry=retry,
-        )
+        action = QueryConversationList(from_user_id, limit, next)
+        turn = await self._caller.enter_queue(action, priority, deadline, max_wait)
+        return await self._caller.send(action, turn, priority, retry)
 
     async def conversations(
         self,
@@ -441,7 +432,8 @@ class ZimClient:
         request = to_request(name, body, method, idempotent)
         if qps is not None:
             self._limiter.qps = {name: qps}
-        return await self._send(request, priority, deadline, max_wait, retry)
+        turn = await self._caller.enter_queue(request, priority, deadline, max_wait)
+        return await self._caller.send(request, turn, priority, retry)
 
     async def send(
         self,
@@ -475,27 +467,9 @@ class ZimClient:
             await zim.send(DeleteConv("alice", "g7", ConvType.GROUP), priority="bulk")
         """
         check_action(action)
-        return await self._send(ready_to_send(action), priority, deadline, max_wait, retry)
-
-    async def _send(
-        self,
-        action: Sendable,
-        priority: Priority,
-        deadline: float | None,
-        max_wait: float | None,
-        retry: RetryPolicy | None,
-    ) -> Response:
-        if priority not in _PRIORITIES or self._caller.closed:
-            raise _misuse(priority)
-        if deadline is not None or max_wait is not None:
-            _check_durations(deadline, max_wait)
-        call = self._caller.observed_call if self._caller.is_observed else self._caller.call
-        deadline, max_wait = deadline or self._deadline, max_wait or self._max_wait
-        return await call(action, priority, deadline, max_wait, retry or self._retry)
-
-
-_PRIORITIES: Final = get_args(Priority)
-_RANGE: Final = f" above 0, at most {MAX_SECONDS:.0f}"
+        ready = ready_to_send(action)
+        turn = await self._caller.enter_queue(ready, priority, deadline, max_wait)
+        return await self._caller.send(ready, turn, priority, retry)
 
 
 def _place_from_env() -> ClientOptions:
@@ -505,15 +479,3 @@ def _place_from_env() -> ClientOptions:
     if region:
         return {"region": region}  # type: ignore[typeddict-item]  # any text: checked with the other options
     return {"base_url": base_url or None}
-
-
-def _misuse(priority: object) -> ZimError:
-    if priority not in _PRIORITIES:
-        return InvalidArgumentError(f"priority must be 'interactive' or 'bulk', not {show_value(priority)}")
-    return ClosedError("the client is closed; make a new one, or close it later")
-
-
-def _check_durations(*durations: float | None) -> None:
-    for seconds in durations:
-        if seconds is not None and not is_duration(seconds):
-            raise InvalidArgumentError(f"deadline and max_wait must be seconds{_RANGE}, not {show_value(seconds)}")

@@ -170,7 +170,9 @@ class ClockSkewError(ApiError):
 class InvalidParameterError(ApiError):
     """The server refused a parameter of the action."""
 
-    advice = "Check the IDs that were sent: at most 32 bytes each, and of the kind the action asks for."
+    advice = (
+        "Check the parameters that were sent. IDs have at most 32 bytes each, and are of the kind the action asks for."
+    )
 
 
 class NotFoundError(ApiError):

@@ -30,10 +30,14 @@ class CallStarted:
     Attributes:
         action: The action's name.
         priority: The call's priority.
+        host: The name of the host that it goes to.
+        port: The port there.
     """
 
     action: str
     priority: Literal["interactive", "bulk"]
+    host: str
+    port: int
 
 
 @dataclass(frozen=True, slots=True)

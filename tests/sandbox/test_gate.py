@@ -46,6 +46,11 @@ async def test_a_parameter_given_twice_is_malformed(box: Sandbox) -> None:
         assert (await response.json())["Code"] == 100000014
 
 
+async def test_its_secret_can_be_changed(box: Sandbox) -> None:
+    old, box.server_secret = box.server_secret, "0123456789abcdef0123456789abcdef"
+    assert [await post_for_code(box, secret=secret) for secret in (old, box.server_secret)] == [100000005, 0]
+
+
 async def test_its_clock_can_be_set_wrong(box: Sandbox) -> None:
     box.clock_skew = 900
     assert await post_for_code(box) == 100000004

@@ -70,10 +70,15 @@ async def test_a_handler_of_ones_own_refuses_by_returning_a_code_or_raising(box:
             raise NotFoundError("nobody", code=660500002)
         return 2
 
+    def fail(given: dict[str, Any]) -> None:
+        raise NotFoundError("nobody")
+
     box.handle("SendPeerMessage", refuse)
     box.handle("ClearPeerMessage", refuse)
     assert await post_for_code(box, {}, Action="SendPeerMessage") == 660500002
     assert await post_for_code(box, {"A": 1}, Action="SendPeerMessage") == 2
+    box.handle("SendRoomMessage", fail)
+    assert await post_for_code(box, {}, Action="SendRoomMessage") == 51102  # a class alone has a code too
     assert await post_for_code(box) == 2  # the sandbox's own handler is replaced
 
 

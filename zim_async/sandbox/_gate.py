@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import re
 import time
-from collections.abc import Callable
 from typing import Final, NamedTuple
 
 from multidict import MultiMapping
@@ -33,34 +32,32 @@ _CHECKS: Final = (
 
 
 class Gate:
-    """Lets requests of one application pass, each nonce once.
+    """Lets requests of an application pass, each nonce once."""
 
-    Args:
-        app_id: The application's ID.
-        server_secret: Its secret.
-        now: The server's clock, in Unix seconds.
-    """
-
-    def __init__(self, app_id: int, server_secret: str, now: Callable[[], float]) -> None:
-        self._app_id = str(app_id)
-        self._secret = server_secret
-        self._now = now
+    def __init__(self) -> None:
         self._nonces: dict[str, float] = {}
 
-    def check(self, query: MultiMapping[str]) -> int:
-        """Return the code that a request is refused with, or 0."""
+    def check(self, query: MultiMapping[str], app_id: int, server_secret: str, now: float) -> int:
+        """Return the code that a request is refused with, or 0.
+
+        Args:
+            query: The request's.
+            app_id: The application's ID.
+            server_secret: Its secret.
+            now: The server's clock, in Unix seconds.
+        """
         for name, form, missing, malformed in _CHECKS:
             values = query.getall(name, [])
             if not any(values):
                 return missing
             if len(values) > 1 or not re.fullmatch(form, values[0]):
                 return malformed
-        if query["AppId"] != self._app_id:
+        if query["AppId"] != str(app_id):
             return 100000011
-        if abs(int(query["Timestamp"]) - self._now()) > MAX_CLOCK_DIFFERENCE:
+        if abs(int(query["Timestamp"]) - now) > MAX_CLOCK_DIFFERENCE:
             return 100000004
         nonce = query["SignatureNonce"]
-        text = self._app_id + nonce + self._secret + query["Timestamp"]
+        text = f"{app_id}{nonce}{server_secret}{query['Timestamp']}"
         signature = hashlib.md5(text.encode(), usedforsecurity=False).hexdigest()
         if query["Signature"] != signature or nonce in self._nonces:
             return 100000005

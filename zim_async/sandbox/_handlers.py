@@ -81,7 +81,7 @@ class Handlers:
         self._check_user(user, 660500002)
         rows = [_to_row(number, key, view) for number, (key, view) in enumerate(self._conversations.latest(user))]
         start = token ^ self._token_key if token else 0
-        if start and start >= MAX_LISTED:
+        if start >= MAX_LISTED:
             raise refusal(660000002)
         page: dict[str, Any] = {"TotalCount": len(rows), "List": rows[start : start + limit]}
         if start + limit < len(rows):

@@ -44,9 +44,8 @@ class Arrival(NamedTuple):
 class Sandbox:
     """A ZIM server on loopback that runs while it is entered.
 
-    It accepts ``qps`` arrivals of each action in any one second, and responds with code 7 beyond. What it checks it
-    checks with code of its own, never the client's. ``clock_skew`` (seconds that its clock is ahead) and ``delay``
-    (seconds before each response) may be set at any time.
+    It accepts ``qps`` arrivals of each action in any one second, and responds with code 7 beyond. It checks requests
+    by code of its own, never the client's.
 
     Args:
         app_id: The application's ID; a random one by default, which keeps the quotas of sandboxes apart.
@@ -58,6 +57,8 @@ class Sandbox:
 
     Attributes:
         base_url: Where it listens, once entered.
+        clock_skew: Seconds that its clock is ahead. May be set at any time.
+        delay: Seconds before each response. May be set at any time.
         arrivals: The requests that arrived, the latest million.
 
     Example:
@@ -88,7 +89,7 @@ class Sandbox:
         self._port = port
         self._runner: web.AppRunner | None = None
         self._closing = asyncio.Event()
-        self._gate = Gate(self.app_id, self.server_secret, self._now)
+        self._gate = Gate()
         self._seen: defaultdict[str, SlidingSecond] = defaultdict(lambda: SlidingSecond(MAX_RECORDED))
         self._limits: defaultdict[str, Counter] = defaultdict(lambda: COUNTERS[counting](limit))
         self._faults = Faults()
@@ -132,19 +133,20 @@ class Sandbox:
         return None if view is None else list(view.messages)
 
     def handle(self, action: str, handler: Handler) -> None:
-        """Let a function of your own answer an action that the sandbox doesn't know, or knows otherwise.
+        """Respond to an action by a function of your own, in place of the sandbox's if it has one.
 
         Args:
             action: The action's name.
             handler: Takes the parameters as a dict: the decoded body, or what a GET has in its query (all of it
                 text). It returns the response's fields besides the usual three, or a return code, or None for
-                success. An ``ApiError`` that it raises is a refusal with the code it was given.
+                success. An ``ApiError`` that it raises is a refusal with its code. Anything else that it raises is
+                logged by aiohttp, and an HTTP 500.
 
         Raises:
             InvalidArgumentError: The name isn't made of ASCII letters and digits.
 
         Example:
-            box.handle("QueryUserInfos", lambda given: {"Result": [{"UserId": user} for user in given["UserId"]]})
+            box.handle("QueryUserInfos", lambda given: {"Result": [{"UserId": user} for user in given["UserIds"]]})
         """
         if not is_action_name(action):
             raise InvalidArgumentError(f"an action's name has ASCII letters and digits alone, not {show_value(action)}")
@@ -214,7 +216,7 @@ class Sandbox:
             fault = self._faults.next()
             code, fields = _run(handler, given) if fault.acts else (fault.code, {})
         except ApiError as error:
-            code = error.code or SUCCESS
+            code = error.code or _code_of(type(error))
         self.arrivals.append(Arrival(name, arrived_at, code))
         if seconds := self.delay + fault.delay:
             with contextlib.suppress(TimeoutError):  # cut short when the sandbox closes
@@ -228,7 +230,7 @@ class Sandbox:
             raise refusal(100000006)
         if name not in self._handlers:
             raise refusal(100000007)
-        if code := self._gate.check(request.query):
+        if code := self._gate.check(request.query, self.app_id, self.server_secret, self._now()):
             raise refusal(code)
         if not self._limits[name].accepts(now):
             raise refusal(7)
@@ -247,9 +249,9 @@ class Sandbox:
         return time.time() + self.clock_skew
 
 
-def _code_of(error: object) -> int:
-    if isinstance(error, type) and issubclass(error, ApiError):
-        return code_of(error)
+def _code_of(error: Any) -> int:
+    if code := code_of(error):
+        return code
     raise InvalidArgumentError(
         f"no return code raises {show_value(error)}: give an ApiError class, or use answer_next or drop_next"
     )
