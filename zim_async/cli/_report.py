@@ -51,7 +51,7 @@ def code_lines(progress: Progress) -> Iterator[str]:
 def last_words(progress: Progress, *, app_id: int, ignore_not_found: bool, journal: str | None) -> Iterator[str]:
     """Yield what to do about a job that isn't simply done. Without a journal there is nowhere to look rows up."""
     if progress.remaining or progress.interrupted:
-        yield "interrupted; run the same again to resume"
+        yield "interrupted" if journal is None else "interrupted; run the same again to resume"
         return
     if not progress.total:
         yield "there were no rows"
