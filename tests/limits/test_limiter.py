@@ -322,7 +322,7 @@ def test_an_owner_can_abandon_its_waiting_calls() -> None:
         return await asyncio.gather(*calls, return_exceptions=True)
 
     results = virtual_clock.run(main())
-    assert [str(result) for result in results] == ["closed", "None", "closed"]
+    assert [str(result) for result in results] == ["DeleteConv failed: closed", "None", "DeleteConv failed: closed"]
 
 
 def test_abandoning_many_leaves_the_loop_free() -> None:
