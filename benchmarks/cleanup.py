@@ -27,7 +27,8 @@ from zim_async import ClearPeerMessage, ConvType, DeleteConv, RateLimiter, ZimCl
 from zim_async.bulk import State, plan, read_journal
 from zim_async.bulk._journal import Journal, now
 from zim_async.bulk._records import Mark
-from zim_async.cli._rows import COLUMNS, RowFile, to_row, write_rows
+from zim_async.cli._columns import to_row
+from zim_async.cli._rows import RowFile, RowReader, write_rows
 from zim_async.sandbox import Sandbox
 
 UNLIMITED = 1e6
@@ -35,6 +36,7 @@ PLANNED = 1_000_000
 CALLS, IN_FLIGHT, PAIRS = 20_000, 200, 5
 KILLED_QPS = 60
 LOG_FRAMES_CUT = 2
+COLUMNS = ("action", "from_user_id", "to_user_id", "conv_id", "conv_type")
 APP_ID, SECRET = 1, "a secret for benchmarks"
 RESULTS = Path(__file__).with_name("results")
 Action = ClearPeerMessage | DeleteConv
@@ -55,7 +57,7 @@ async def plan_rows(path: Path) -> dict[str, float]:
     idle = resident_bytes()
     async with ZimClient(APP_ID, SECRET, base_url="http://127.0.0.1") as zim:
         start = time.perf_counter()
-        with RowFile(str(path)) as file:
+        with RowFile(str(path), RowReader()) as file:
             progress = await plan(zim, file.actions(print), journal=path.with_suffix(".journal"))
         seconds = time.perf_counter() - start
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024

@@ -245,6 +245,12 @@ def find_action_class(name: str) -> type[Action] | None:
     return next((kind for kind in reversed(list(_subclasses(Action))) if getattr(kind, "name", None) == name), None)
 
 
+def action_classes() -> dict[str, type[Action]]:
+    """Return all classes of actions by name: the package's own, and the latest that the program has defined of each."""
+    named = (kind for kind in _subclasses(Action) if is_action_name(getattr(kind, "name", None)))
+    return {kind.name: kind for kind in named if "__dataclass_fields__" in vars(kind)}
+
+
 def field_names(kind: type[Action]) -> tuple[str, ...]:
     """Return the names of an action's fields, in their order."""
     return tuple(field.name for field in fields(kind))  # type: ignore[arg-type]  # checked: a dataclass

@@ -2,6 +2,7 @@ import asyncio
 import csv
 import json
 import os
+import re
 import shlex
 import signal
 import subprocess
@@ -79,6 +80,8 @@ async def test_a_named_journal_stays_and_nothing_is_sent_twice(
         "from_user_id": "user-0",
         "conv_id": "g7",
         "conv_type": "group",
+        "state": "done",
+        "code": 0,
     }
 
 
@@ -94,10 +97,14 @@ async def test_refused_rows_are_written_ready_to_be_fed_back(
     assert (report["done"], report["not_found"], report["refused"]) == (3, 1, 2)
     text = Path(f"failed.{form}").read_text()
     rows = list(csv.DictReader(text.splitlines())) if form == "csv" else [json.loads(x) for x in text.splitlines()]
-    assert [(str(row["code"]), row["reason"]) for row in rows] == [("2", "parameter error")] * 2
+    assert sorted((row["state"], str(row["code"]), row["reason"]) for row in rows) == [
+        ("not_found", "660600001", "group unknown"),
+        ("refused", "2", "parameter error"),
+        ("refused", "2", "parameter error"),
+    ]
     assert Path("in.journal").exists()
     assert await run("cleanup", f"failed.{form}") == 0
-    assert len(env.arrivals) == 8
+    assert len(env.arrivals) == 9
 
 
 def as_json_lines(text: str) -> str:
@@ -271,25 +278,25 @@ async def test_the_first_signal_drains(box: Sandbox, start: Any, number: signal.
     assert report["interrupted"]
     assert report["done"] == len(box.arrivals) == sent
     assert report["sent"] == 0
-    assert "run the same again to go on" in err
+    assert "run the same again to resume" in err
     box.delay = 0.0
     code, out, _ = await ended(start("a.csv", "--json", "--journal", "job", "--qps", "1000"))
     assert (code, json.loads(out)["done"], len(box.arrivals)) == (0, 200, 200)
 
 
-async def test_the_second_signal_leaves_at_once(box: Sandbox, start: Any) -> None:
+async def test_the_second_signal_leaves_immediately(box: Sandbox, start: Any) -> None:
     Path("a.csv").write_text(csv_of(200))
     box.delay = 8.0
     job = start("a.csv")
     await arrived(box, 30)
     job.send_signal(signal.SIGINT)
-    assert "once more to leave at once" in await asyncio.to_thread(lambda: skip_to(job, "once more"))
+    assert "interrupt again" in await asyncio.to_thread(lambda: skip_to(job, "interrupt again"))
     began = asyncio.get_running_loop().time()
     job.send_signal(signal.SIGINT)
     code, _, err = await ended(job)
     assert code == 130
     assert asyncio.get_running_loop().time() - began < 3
-    assert err == "interrupted; run the same again to go on\n"
+    assert err == "interrupted; run the same again to resume\n"
 
 
 def skip_to(job: Job, text: str) -> str:
@@ -314,7 +321,7 @@ async def test_a_job_can_be_watched_while_it_runs(box: Sandbox, start: Any, caps
     Path("a.csv").write_text(csv_of(200))
     job = start("a.csv", "--journal", "job")
     await arrived(box, 30)
-    assert await run("journal", "job", "--json") == 0
+    assert await run("journal", "job", "--json") == 4
     tallies = report_of(capsys)["actions"].values()
     assert sum(sum(tally.values()) for tally in tallies) == 200
     assert await run("cleanup", "a.csv", "--journal", "job") == 5
@@ -323,9 +330,159 @@ async def test_a_job_can_be_watched_while_it_runs(box: Sandbox, start: Any, caps
     assert (await ended(job))[0] == 4
 
 
+async def test_what_is_not_found_is_an_outcome_of_its_own(env: Sandbox, capsys: pytest.CaptureFixture[str]) -> None:
+    Path("a.csv").write_text(csv_of(6))
+    env.fail_next(code=660800002, times=2)
+    assert await run("cleanup", "a.csv", "--failed", "failed.csv") == 1
+    found = capsys.readouterr()
+    assert "not found: 2 by code 660800002 (conversation unknown" in found.out
+    assert "zim-async journal a.csv.journal --export not_found" in found.err
+    assert found.err.splitlines()[-1] == "not found: 2; --ignore-not-found takes that for done"
+    assert Path("failed.csv").read_text().count("not_found,660800002") == 2
+    assert await run("cleanup", "a.csv") == 1
+    assert await run("cleanup", "a.csv", "--ignore-not-found", "--failed", "failed.csv") == 0
+    assert Path("failed.csv").read_text().count("\n") == 1
+    assert await run("cleanup", "a.csv", "--dry-run") == 1
+    assert await run("cleanup", "a.csv", "--dry-run", "--ignore-not-found") == 0
+    assert await run("journal", "a.csv.journal") == 1
+    assert len(env.arrivals) == 6
+    assert await run("cleanup", "a.csv", "--retry-not-found") == 0
+    assert len(env.arrivals) == 8
+    assert not Path("a.csv.journal").exists()
+
+
+async def test_a_refusal_is_tried_again_only_when_asked(env: Sandbox, capsys: pytest.CaptureFixture[str]) -> None:
+    Path("a.csv").write_text(csv_of(4))
+    env.fail_next(code=2)
+    assert await run("cleanup", "a.csv") == 1
+    found = capsys.readouterr()
+    assert "refused: 1 by code 2 (parameter error), such as" in found.out
+    assert "zim-async journal a.csv.journal --export refused" in found.err
+    assert await run("cleanup", "a.csv", "--ignore-not-found") == 1
+    assert len(env.arrivals) == 4
+    assert await run("cleanup", "a.csv", "--retry-refused") == 0
+    assert len(env.arrivals) == 5
+
+
+async def test_a_job_that_found_nothing_asks_whether_it_is_the_right_one(
+    env: Sandbox, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("a.csv").write_text(csv_of(3))
+    env.fail_next(code=660800002, times=3)
+    assert await run("cleanup", "a.csv", "--ignore-not-found", "--json") == 0
+    found = capsys.readouterr()
+    assert f"nothing was done: all was not found. Are AppId {env.app_id} and the type" in found.err.splitlines()[-1]
+    codes = json.loads(found.out)["codes"]
+    assert [(code["state"], code["code"], code["count"]) for code in codes] == [("not_found", 660800002, 3)]
+    assert codes[0]["example"]["action"] in ("clear_peer_message", "delete_conv")
+
+
+async def test_rows_taken_out_after_an_interruption_stop_the_next_run(
+    box: Sandbox, start: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("a.csv").write_text(csv_of(60))
+    box.delay = 0.2
+    job = start("a.csv")
+    await arrived(box, 10)
+    job.send_signal(signal.SIGINT)
+    assert (await ended(job))[0] == 4
+    box.delay = 0.0
+    sent = len(box.arrivals)
+    Path("a.csv").write_text(csv_of(59))
+    assert await run("cleanup", "a.csv") == 2
+    assert "--resume" in capsys.readouterr().err
+    assert await run("cleanup", "a.csv", "--dry-run", "--json") == 2
+    found = capsys.readouterr()
+    assert json.loads(found.out)["unlisted"] == 1
+    assert "open in the journal and not in the input: 1, such as 'clear_peer_message user-59 bob'" in found.err
+    assert len(box.arrivals) == sent
+    assert await run("cleanup", "a.csv", "--resume") == 0
+    assert len(box.arrivals) == 60
+
+
+async def test_a_dry_run_ends_as_the_run_would(capsys: pytest.CaptureFixture[str]) -> None:
+    Path("a.csv").write_text(csv_of(10) + csv_of(10)[len(HEADER) :] + "fly,alice,bob,,\n" * 3 + ",alice,bob,,\n")
+    assert await run("cleanup", "a.csv", "--dry-run") == 2
+    found = capsys.readouterr()
+    assert "20 read, 10 of them duplicates" in found.out
+    assert "10 to be sent" in found.out
+    assert re.search(r"bad rows: 4 \(3 x action must be .*, 1 x action is missing\)", found.err)
+    assert await run("cleanup", "a.csv", "--dry-run", "--skip-bad", "--json") == 0
+    report = report_of(capsys)
+    assert (report["bad_rows"], report["bad_lines"], report["bad_causes"]["action is missing"]) == (4, 4, 1)
+    assert await run("cleanup", "a.csv", "--dry-run", "--failed", "a.csv") == 2
+
+
+async def test_files_with_other_names(env: Sandbox) -> None:
+    Path("a.csv").write_text("me;friend\nalice;bob\nalice;carol\n")
+    options = ["--map", "me=from_user_id,friend=conv_id", "--action", "delete_conv", "--conv-type", "peer"]
+    assert await run("cleanup", "a.csv", *options) == 0
+    assert len(env.arrivals) == 2
+
+
+async def test_odd_ids_stop_the_job_unless_meant(env: Sandbox, capsys: pytest.CaptureFixture[str]) -> None:
+    Path("a.csv").write_text(HEADER + "clear_peer_message,alice,1001.0,,\n")
+    assert await run("cleanup", "a.csv") == 2
+    assert "line 2: to_user_id has a data frame's number with decimals: '1001.0'" in capsys.readouterr().err
+    assert not env.arrivals
+    assert await run("cleanup", "a.csv", "--literal-ids") == 0
+    assert len(env.arrivals) == 1
+
+
+@pytest.mark.parametrize("arguments", [["missing.csv"], ["bad.csv"], ["a.csv", "missing.csv"]])
+async def test_a_failed_start_leaves_no_journal(env: Sandbox, arguments: list[str]) -> None:
+    Path("a.csv").write_text(csv_of(4))
+    Path("bad.csv").write_text(HEADER + "fly,alice,bob,,\n")
+    assert await run("cleanup", *arguments) == 2
+    assert not list(Path().glob("*.journal"))
+
+
+def shell(command: str) -> tuple[int, str, str]:
+    script = command.replace("zim-async", shlex.join(COMMAND))
+    done = subprocess.run(
+        ["bash", "-c", f"set -o pipefail; {script}"], capture_output=True, timeout=30, env=os.environ | {"LC_ALL": "C"}
+    )
+    return done.returncode, done.stdout.decode(), done.stderr.decode()
+
+
+async def in_shell(command: str) -> tuple[int, str, str]:
+    return await asyncio.to_thread(shell, command)
+
+
+async def test_rows_of_a_process_leave_no_journal(env: Sandbox) -> None:
+    Path("a.csv").write_text(csv_of(4))
+    assert (await in_shell("zim-async cleanup <(cat a.csv) --json"))[0] == 0
+    assert [path.name for path in Path().iterdir() if path.suffix != ".lock"] == ["a.csv"]
+    assert len(env.arrivals) == 4
+
+
+async def test_nobody_reading_changes_no_exit_code(env: Sandbox) -> None:
+    Path("a.csv").write_text(csv_of(4))
+    env.fail_next(code=2)
+    assert await in_shell("zim-async cleanup a.csv --journal job 2>/dev/null | true") == (1, "", "")
+    assert await in_shell("zim-async cleanup a.csv --journal job 2>&1 | true") == (1, "", "")
+    assert await in_shell("zim-async journal job --export done | true") == (1, "", "")
+    assert await in_shell("zim-async --help | true") == (0, "", "")
+
+
+async def test_a_full_disk_is_told(env: Sandbox) -> None:
+    Path("a.csv").write_text(csv_of(4))
+    code, _, err = await in_shell("zim-async cleanup a.csv --journal job > /dev/full")
+    assert (code, err.splitlines()[-1]) == (5, "zim-async: standard output can't be written: No space left on device")
+    code, _, err = await in_shell("zim-async journal job --export done > /dev/full")
+    assert (code, err) == (5, "zim-async: standard output can't be written: No space left on device\n")
+
+
+async def test_output_is_utf8_wherever_it_goes(env: Sandbox) -> None:
+    Path("a.csv").write_text(HEADER + "clear_peer_message,jörg,李雷,,\n", encoding="utf-8")
+    assert (await in_shell("zim-async cleanup a.csv --journal job"))[0] == 0
+    code, out, _ = await in_shell("PYTHONIOENCODING=cp1252 zim-async journal job --export done")
+    assert (code, out.splitlines()[1]) == (0, "clear_peer_message,jörg,李雷,done,0,,")
+
+
 async def test_a_reader_that_has_enough_is_no_error(env: Sandbox) -> None:
     Path("a.csv").write_text(csv_of(5_000))
     assert await run("cleanup", "a.csv", "--journal", "job", "--qps", "10000") == 0
     command = f"{shlex.quote(sys.executable)} -m zim_async journal job --export done | head -1"
     done = await asyncio.to_thread(subprocess.run, command, shell=True, capture_output=True, text=True, timeout=20)
-    assert (done.stdout, done.stderr) == (f"{HEADER.strip()},code,reason,request_id\n", "")
+    assert (done.stdout, done.stderr) == (f"{HEADER.strip()},state,code,reason,request_id\n", "")

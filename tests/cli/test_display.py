@@ -4,7 +4,7 @@ import pytest
 from rich.console import Console
 
 from zim_async.bulk import Progress, State
-from zim_async.cli._display import Display, Speed, duration
+from zim_async.cli._display import Display, duration, is_animated
 
 
 def at(done: int, *, of: int = 100, other: int = 0, outage: str | None = None) -> Progress:
@@ -15,47 +15,63 @@ def at(done: int, *, of: int = 100, other: int = 0, outage: str | None = None) -
     return Progress(tallies, read=of, retried=3, throttled=2, seconds=1.0, outage=outage)
 
 
-def test_speed_is_taken_over_the_last_half_minute() -> None:
-    speed = Speed()
-    speed.add(at(0), 0.0)
-    assert speed.of("ClearPeerMessage") == 0.0
-    assert speed.seconds_left(at(0)) is None
-    for second in range(1, 41):
-        speed.add(at(second if second <= 10 else 10 + 2 * (second - 10)), float(second))
-        speed.add(at(99), second + 0.5)  # within the second: passed over
-    assert speed.of("ClearPeerMessage") == pytest.approx(2.0)
-    assert speed.seconds_left(at(70)) == pytest.approx(15.0)
-    assert speed.seconds_left(at(70, other=1)) is None
-    assert speed.seconds_left(at(100)) == 0.0
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
 
 
-def test_where_nobody_sees_a_bar_a_line_comes_now_and_then() -> None:
-    out = io.StringIO()
-    with Display(Console(file=out, width=40)) as display:
+def test_where_nobody_sees_a_bar_a_line_comes_now_and_then(capsys: pytest.CaptureFixture[str]) -> None:
+    with Display(Console(file=io.StringIO())) as display:
         display.update(at(7, outage="HTTP 503"))
         display.update(at(8))
-    assert out.getvalue().count("\n") == 1
-    assert "7 of 100" in out.getvalue()
-    assert "refused for rate 2; waiting and probing: HTTP 503" in out.getvalue()
+        display.notify("ending")
+    line, notice = capsys.readouterr().err.splitlines()
+    assert line.startswith("7 of 100 at 0.0/s: ")
+    assert line.endswith("throttled 2; waiting and probing: HTTP 503")
+    assert notice == "ending"
 
 
-def test_a_terminal_gets_bars() -> None:
-    out = io.StringIO()
-    with Display(Console(file=out, width=200, force_terminal=True)) as display:
+def test_a_terminal_gets_bars(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERM", "xterm")
+    out = Terminal()
+    with Display(Console(file=out, width=80)) as display:
         display.update(at(7, outage="busy [/shard]"))
+        display.notify("ending when the calls in flight are answered")
     assert "ClearPeerMessage" in out.getvalue()
     assert "7/100" in out.getvalue()
     assert "DeleteConv" not in out.getvalue()
     assert "busy [/shard]" in out.getvalue()
+    assert "ending when the calls in flight are answered\n" in out.getvalue()
 
 
-def test_nobody_reading_the_lines_is_no_error() -> None:
-    class Gone(io.StringIO):
-        def flush(self) -> None:
-            raise BrokenPipeError
+def test_the_speed_tells_what_is_left(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    now = 0.0
+    display = Display(Console(file=io.StringIO()), get_time=lambda: now)
+    display.update(at(0))
+    for second in range(1, 21):
+        now = float(second)
+        display.update(at(2 * second))
+    assert capsys.readouterr().err.splitlines()[-1].startswith("40 of 100 at 2.0/s, 0:00:30 left: ")
 
-    with Display(Console(file=Gone(), width=80)) as display:
-        display.update(at(7))
+
+@pytest.mark.parametrize(
+    ("environment", "terminal", "animated"),
+    [
+        ({"TERM": "xterm"}, True, True),
+        ({"TERM": "dumb"}, True, False),
+        ({"TERM": "xterm"}, False, False),
+        ({"TERM": "xterm", "FORCE_COLOR": "1"}, False, False),
+        ({"TERM": "dumb", "FORCE_COLOR": "1"}, True, False),
+    ],
+)
+def test_bars_move_only_where_they_can(
+    monkeypatch: pytest.MonkeyPatch, environment: dict[str, str], terminal: bool, animated: bool
+) -> None:
+    for name in ("FORCE_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE", "NO_COLOR"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    assert is_animated(Console(file=Terminal() if terminal else io.StringIO())) is animated
 
 
 @pytest.mark.parametrize(("seconds", "shown"), [(0.2, "0:00:00"), (3_725, "1:02:05"), (90_000, "1 day, 1:00:00")])

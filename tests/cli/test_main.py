@@ -1,16 +1,14 @@
 import asyncio
-import os
 import re
-import signal
 import subprocess
 import sys
-from collections.abc import Iterator
 
 import pytest
 
-from zim_async import __main__, cli
-from zim_async.cli import _main
+from zim_async import ConvType, __main__, cli
+from zim_async.cli import _demo
 from zim_async.cli._demo import DemoResult
+from zim_async.cli._main import commands
 from zim_async.sandbox import Sandbox
 
 COMMAND = [sys.executable, "-m", "zim_async"]
@@ -39,6 +37,8 @@ async def test_both_actions(env: Sandbox, capsys: pytest.CaptureFixture[str]) ->
         (["delete-conv", "alice", "x" * 33, "--type", "peer"], 2, "conv_id must have 1 to 32 characters"),
         (["fly"], 2, "fly"),
         (["sandbox", "--port", "70000"], 2, "70000"),
+        (["sandbox", "--fail", "busy"], 2, "'busy' is no return code"),
+        (["sandbox", "--fail", "7:0"], 2, "'7:0' is no return code"),
     ],
 )
 async def test_usage_errors(
@@ -75,6 +75,26 @@ def test_help_is_worth_reading(capsys: pytest.CaptureFixture[str]) -> None:
     assert "ZIM_SERVER_SECRET" in capsys.readouterr().out
 
 
+async def test_a_groups_messages(env: Sandbox, capsys: pytest.CaptureFixture[str]) -> None:
+    env.add_group("g7", ["alice", "bob"])
+    assert await run("clear-member-group-message", "alice", "g7") == 0
+    assert env.messages("alice", "g7", ConvType.GROUP) == []
+    assert env.messages("bob", "g7", ConvType.GROUP) == ["hello"]
+
+
+def test_without_a_command_the_help_is_what_was_asked_for(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main([]) == 0
+    found = capsys.readouterr()
+    assert "Usage: zim-async" in found.out
+    assert found.err == ""
+
+
+@pytest.mark.parametrize("name", sorted(commands.commands))
+def test_help_has_an_example(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main([name, "--help"]) == 0
+    assert f"Examples:\n    zim-async {name}" in capsys.readouterr().out
+
+
 async def test_demo(capsys: pytest.CaptureFixture[str]) -> None:
     assert await run("demo", "--ops", "8") == 0
     out = capsys.readouterr().out
@@ -89,50 +109,18 @@ def test_a_demo_that_finds_the_state_wrong_fails(
     async def wrong(_operations: int, on_done: object) -> DemoResult:
         return DemoResult(1, 0, 0, 0, {}, 1.0, 1.0, ["bob lost alice"])
 
-    monkeypatch.setattr(_main, "run_demo", wrong)
+    monkeypatch.setattr(_demo, "run_demo", wrong)
     assert cli.main(["demo"]) == 1
     assert "wrong: bob lost alice" in capsys.readouterr().out
-
-
-def test_a_terminal_gets_a_bar(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    monkeypatch.setenv("FORCE_COLOR", "1")
-    monkeypatch.setenv("TERM", "xterm")
-    assert cli.main(["demo", "--ops", "2"]) == 0
-    assert "2/2" in capsys.readouterr().out
 
 
 def test_an_interrupt_is_quiet(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(_main, "run_demo", interrupt)
+    monkeypatch.setattr(_demo, "run_demo", interrupt)
     assert cli.main(["demo"]) == 130
     assert "interrupted" in capsys.readouterr().err
-
-
-@pytest.fixture
-def sandbox_process() -> Iterator[subprocess.Popen[str]]:
-    process = subprocess.Popen([*COMMAND, "sandbox"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    yield process
-    process.kill()
-    process.communicate()
-
-
-def test_the_sandbox_serves_other_processes(sandbox_process: subprocess.Popen[str]) -> None:
-    assert sandbox_process.stdout is not None
-    lines = [sandbox_process.stdout.readline() for _ in range(3)]
-    settings = dict(line.removeprefix("export ").strip().split("=", 1) for line in lines)
-    assert sorted(settings) == ["ZIM_APP_ID", "ZIM_BASE_URL", "ZIM_SERVER_SECRET"]
-    call = [*COMMAND, "clear-peer-message", "alice", "bob"]
-    done = subprocess.run(call, env=os.environ | settings, capture_output=True, text=True, timeout=20)
-    assert (done.returncode, done.stderr) == (0, "")
-    assert "ClearPeerMessage done" in done.stdout
-    taken = settings["ZIM_BASE_URL"].rstrip("/").rpartition(":")[2]
-    again = subprocess.run([*COMMAND, "sandbox", "--port", taken], capture_output=True, text=True, timeout=20)
-    assert again.returncode == 2
-    assert f"can't listen on port {taken}" in again.stderr
-    sandbox_process.send_signal(signal.SIGTERM)
-    assert sandbox_process.wait(10) == 0
 
 
 @pytest.mark.parametrize("library", ["click", "rich"])

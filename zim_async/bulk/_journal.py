@@ -158,19 +158,19 @@ class Journal:
         Raises:
             InvalidArgumentError: Actions of that class can't be kept.
         """
-        texts: defaultdict[str, list[str]] = defaultdict(list)
+        alike: defaultdict[str, list[Action]] = defaultdict(list)
         for action in actions:
             if self._kinds.get(action.name) is not type(action):
                 self._learn(action)
-            texts[action.name].append(to_text(action, self._classes[action.name].fields))
+            alike[action.name].append(action)
         insert = (
             "INSERT OR IGNORE INTO rows (group_id, step, class_id, fields, state, at)"
             " SELECT ?, ?, ?, value, 'w', ? FROM json_each(?)"
         )
         new = 0
         with translate_errors(self.path):
-            for name, values in texts.items():
-                number, array = self._classes[name].id, _to_array(values)
+            for name, same in alike.items():
+                number, array = self._classes[name].id, to_text(same, self._classes[name].fields)
                 if self._known:
                     self._mark_listed(number, array)
                 new += self._db.execute(insert, (group_id, step, number, now(), array)).rowcount

@@ -12,21 +12,24 @@ from ..errors import InvalidArgumentError, JournalError
 _dump: Final = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
 
 
-def to_text(action: Action, fields: Sequence[str]) -> str:
-    """Return the values of an action's fields as a JSON array.
+def to_text(actions: Sequence[Action], fields: Sequence[str]) -> str:
+    """Return the values of the actions' fields as a JSON array, which has an array for each action.
 
     Raises:
         InvalidArgumentError: JSON can't say one of them.
     """
     try:
-        text = _dump([getattr(action, field) for field in fields])
+        text = _dump([[getattr(action, field) for field in fields] for action in actions])
         text.encode()  # SQLite takes no lone surrogates
     except (TypeError, ValueError, RecursionError) as error:
         problem = ascii(str(error))[1:-1]
     else:
         return text
+    if len(actions) > 1:
+        for action in actions:  # one of them is to blame
+            to_text([action], fields)
     raise InvalidArgumentError(
-        f"{show_value(action)} can't be kept in a journal ({problem:.200}); give its fields values that JSON has"
+        f"{show_value(actions[0])} can't be kept in a journal ({problem:.200}); give its fields values that JSON has"
     )
 
 
@@ -48,9 +51,10 @@ def check_class(action: Action) -> None:
     """
     kind = type(action)
     fields = field_names(kind)
-    text, problem = to_text(action, fields), "its fields come back as others"
+    [values] = json.loads(to_text([action], fields))
+    problem = "its fields come back as others"
     try:
-        if from_values(kind, fields, json.loads(text)).body() == action.body():
+        if from_values(kind, fields, values).body() == action.body():
             return
     except Exception as error:  # noqa: BLE001, of the class, which is the user's
         problem = f"{type(error).__name__}: {error}"

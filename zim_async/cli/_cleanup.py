@@ -1,284 +1,167 @@
-"""The commands for bulk jobs: ``zim-async cleanup`` and ``zim-async journal``."""
+"""The command ``zim-async cleanup``."""
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
 import math
 import os
-import signal
-import sys
-import tempfile
-import threading
-from collections.abc import AsyncIterator, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
 from pathlib import Path
-from types import FrameType
-from typing import Final
+from typing import Any, NamedTuple
 
 import click
-from rich.console import Console
 
 from .. import bulk
-from ..actions import Action
-from ..bulk import Outcome, Progress, State, read_journal, remove_finished_journal
+from ..bulk import Progress
 from ..client import ZimClient
-from ..errors import InvalidArgumentError, ZimError
-from ..limits.limiter import DEFAULT_QPS
-from ..sandbox import Sandbox
-from ._display import Display, duration, report_line, report_values, tally_table, tally_values
-from ._exit_codes import CREDENTIALS, DONE, HELP_FOR_BULK, INTERRUPTED, REFUSED, RESUMABLE, STOPPED, USAGE
-from ._rows import COLUMNS, STANDARD_INPUT, Format, RowFile, open_to_write, to_row, write_rows
-
-MOST_BAD_ROWS_SHOWN: Final = 100
-SANDBOX_APP_ID: Final = 1  # the same each time, so that one run takes up the journal of another
-_REASON: Final = ("code", "reason", "request_id")
-
-
-@dataclass
-class _Source:
-    """The rows of all files, and what was found on the way."""
-
-    files: tuple[str, ...]
-    skip_bad: bool
-    format: Format = "csv"
-    bad_rows: int = 0
-
-    def actions(self) -> Iterator[Action]:
-        """Yield the actions; at the end, raise ``InvalidArgumentError`` if bad rows weren't to be skipped."""
-        for number, name in enumerate(self.files):
-            with RowFile(name) as file:
-                if number == 0:
-                    self.format = file.format
-                yield from file.actions(self._tell)
-        if self.bad_rows and not self.skip_bad:
-            raise InvalidArgumentError(
-                f"bad rows: {self.bad_rows}. Nothing was sent. Mend them, or leave them out with --skip-bad"
-            )
-
-    def _tell(self, problem: str) -> None:
-        self.bad_rows += 1
-        if self.bad_rows <= MOST_BAD_ROWS_SHOWN:
-            click.echo(problem, err=True)
-        elif self.bad_rows == MOST_BAD_ROWS_SHOWN + 1:
-            click.echo("further bad rows are counted only", err=True)
+from ._client import env_client, planning_client
+from ._columns import ACTION, to_row
+from ._display import duration
+from ._exit_codes import CREDENTIALS, DONE, JOB_CODES, JOB_HELP, USAGE, examples, exits_by
+from ._files import STANDARD_INPUT
+from ._files import show as quote
+from ._jobs import (
+    JobOptions,
+    OnProgress,
+    check_outputs,
+    end_job,
+    exit_code,
+    finish_job,
+    job_options,
+    journal_of,
+    print_report,
+    run_job,
+)
+from ._output import say, show, tell
+from ._report import report_values, state_table
+from ._rows import RowReader
+from ._source import Source
 
 
-class _Signals:
-    """Answers SIGINT and SIGTERM: while calls are sent, the first drains, the second cancels; else they break off."""
+class Earlier(NamedTuple):
+    """What is to be done about an earlier run's rows."""
 
-    def __init__(self) -> None:
-        self.stop = asyncio.Event()
-        self.began = False
-        self._sending: asyncio.Task[object] | None = None
-        self._count = 0
-
-    @contextlib.contextmanager
-    def handled(self) -> Iterator[None]:
-        """Answer the signals within."""
-        if threading.current_thread() is not threading.main_thread():  # where Python takes no handlers
-            yield
-            return
-        before = {number: signal.signal(number, self._handle) for number in (signal.SIGINT, signal.SIGTERM)}
-        try:
-            yield
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
-
-    def begin(self, sending: asyncio.Task[object] | None) -> None:
-        """Note that calls are being sent, or, without a task, no longer."""
-        self._sending = sending
-        self.began = True
-
-    def _handle(self, _number: int, _frame: FrameType | None) -> None:
-        self._count += 1
-        if self._sending is None or self._count > 2:
-            raise KeyboardInterrupt
-        answer = self._drain if self._count == 1 else self._sending.cancel
-        self._sending.get_loop().call_soon_threadsafe(answer)
-
-    def _drain(self) -> None:
-        self.stop.set()
-        with contextlib.suppress(OSError):
-            click.echo("ending when the calls in flight are answered; once more to leave at once", err=True)
+    resume: bool
+    retry_not_found: bool
+    retry_refused: bool
 
 
-@click.command(epilog=CREDENTIALS + HELP_FOR_BULK)
+@click.command(
+    epilog=examples(
+        "zim-async cleanup rows.csv --dry-run",
+        "zim-async cleanup rows.csv --failed failed.csv",
+        "zim-async cleanup friends.csv --action delete_conv --conv-type peer --map me=from_user_id,friend=conv_id",
+    )
+    + CREDENTIALS
+    + JOB_HELP
+)
 @click.argument("files", metavar="FILE...", nargs=-1, required=True)
-@click.option("--journal", type=click.Path(dir_okay=False, path_type=Path), help="Where to remember what was done.")
-@click.option("--failed", type=click.Path(dir_okay=False, path_type=Path), help="Where to write the rows refused.")
-@click.option("--dry-run", is_flag=True, help="Send nothing; say what would be sent, and how long that takes.")
-@click.option("--qps", type=click.FloatRange(0, min_open=True), help="Calls a second of each action, instead of 20.")
-@click.option("--sandbox", is_flag=True, help="Send to a sandbox on this machine.")
+@click.option("--map", "renames", multiple=True, metavar="NAME=COLUMN,...", help="The FILEs' own names for columns.")
+@click.option("--action", help="The action of each row, for FILEs without that column.")
+@click.option("--conv-type", help="The type of each row, for FILEs without that column.")
+@click.option("--literal-ids", is_flag=True, help="Take IDs as they are, whatever they look like.")
 @click.option("--skip-bad", is_flag=True, help="Leave bad rows out instead of stopping at them.")
-@click.option("--json", "as_json", is_flag=True, help="Report as one JSON object.")
+@click.option("--resume", is_flag=True, help="Send what is open in the journal too where the FILEs lack it.")
+@click.option("--retry-not-found", is_flag=True, help="Send once more what was not found before.")
+@click.option("--retry-refused", is_flag=True, help="Send once more what was refused before.")
+@job_options
+@exits_by(JOB_CODES)
 def cleanup(
     files: tuple[str, ...],
-    journal: Path | None,
-    failed: Path | None,
-    dry_run: bool,
-    qps: float | None,
-    sandbox: bool,
+    renames: tuple[str, ...],
+    action: str | None,
+    conv_type: str | None,
+    literal_ids: bool,
     skip_bad: bool,
-    as_json: bool,
+    resume: bool,
+    retry_not_found: bool,
+    retry_refused: bool,
+    **values: Any,
 ) -> int:
-    """Clear and delete what the rows of FILEs say, at the quota's pace; go on where an earlier run ended.
+    """Clear and delete what the rows of FILEs say, at the quota's pace; resume where an earlier run ended.
 
-    Rows are CSV with a header, or JSON Lines, gzipped if the name ends in .gz; - is standard input. Their
-    fields: action (clear_peer_message, delete_conv), from_user_id, to_user_id, conv_id, conv_type (peer, group).
-    All are read before the first is sent.
+    Rows are CSV with a header, JSON Lines or a JSON array, gzipped or not; - is standard input. Their
+    columns: action (clear_peer_message, delete_conv, clear_member_group_message), from_user_id, to_user_id,
+    conv_id, conv_type (peer, group), group_id. All are read before the first is sent.
 
-    The journal is the first FILE's name with .journal after it unless named; that one goes when all is done.
-    What is still open in it is sent too, whether the FILEs have it again or not.
+    The journal is the first FILE's name with .journal after it unless named. That one goes when all is done.
     """
-    if qps is not None and not math.isfinite(qps):
-        raise click.UsageError("--qps must be a finite number of calls a second")
-    source = _Source(files, skip_bad)
-    signals = _Signals()
-    try:
-        with _path_of(journal, files, sandbox) as path:
-            if dry_run:
-                return asyncio.run(_plan(_planning_client(path, qps, sandbox), source, path, as_json))
-            _check_failed(failed, path, files)
-            with signals.handled():
-                progress = asyncio.run(_run(source, path, qps, sandbox, signals))
-            if failed is not None:
-                _write_failed(path, failed, source.format)
-            if journal is None:
-                remove_finished_journal(path)
-    except (KeyboardInterrupt, asyncio.CancelledError):
-        click.echo("interrupted; run the same again to go on", err=True)
-        return INTERRUPTED if signals.began else RESUMABLE
-    except InvalidArgumentError as error:
-        click.echo(f"zim-async: {error}", err=True)
+    options = JobOptions(**values)
+    fixed = {name: value for name, value in ((ACTION, action), ("conv_type", conv_type)) if value is not None}
+    reader = RowReader(renames=renames, fixed=fixed, literal_ids=literal_ids)
+    source = Source(files, reader, skip_bad=skip_bad or options.dry_run)
+    earlier = Earlier(resume, retry_not_found, retry_refused)
+    with journal_of(options, files[0]) as path:
+        check_outputs([("--failed", options.failed)], [path, *(Path(name) for name in files if name != STANDARD_INPUT)])
+        if options.dry_run:
+            return _plan(source, path, options, earlier, skip_bad=skip_bad)
+        app_id = 0
+
+        async def work(zim: ZimClient, on_progress: OnProgress, stop: asyncio.Event) -> Progress:
+            nonlocal app_id
+            app_id = zim.app_id
+            return await bulk.cleanup(
+                zim,
+                source.actions(),
+                journal=path,
+                on_progress=on_progress,
+                stop=stop,
+                unlisted="send" if earlier.resume else "error",
+                retry_not_found=earlier.retry_not_found,
+                retry_refused=earlier.retry_refused,
+            )
+
+        progress = run_job(work, options)
+        finish_job(progress, path, options, source.format)
+        notes = f"; {source.bad_rows} bad rows ({source.bad_lines} lines) left out" if source.bad_rows else ""
+        print_report(progress, "zim-async cleanup", options, _bad(source), notes)
+        return end_job(progress, options, app_id, path)
+
+
+def _plan(source: Source, path: Path, options: JobOptions, earlier: Earlier, *, skip_bad: bool) -> int:
+    """Show what a run would send, and return the exit code that it would begin with."""
+    # While there is no journal to belong to an application, any will do.
+    nobody = options.sandbox or not (path.exists() or os.environ.get("ZIM_APP_ID"))
+
+    async def plan() -> tuple[Progress, int]:
+        async with planning_client(options.qps) if nobody else env_client(options.qps) as zim:
+            progress = await bulk.plan(
+                zim,
+                source.actions(),
+                journal=path,
+                unlisted="send",
+                retry_not_found=earlier.retry_not_found,
+                retry_refused=earlier.retry_refused,
+            )
+            waits = (progress.of(name).remaining / zim.qps[name] for name in progress.tallies)
+            return progress, math.ceil(max(waits, default=0.0))
+
+    progress, seconds = asyncio.run(plan())
+    if options.as_json:
+        values = {"dry_run": True, "seconds_at_quota": seconds}
+        say(json.dumps(report_values(progress) | _bad(source) | values))
+    else:
+        show(state_table(progress, "dry run: nothing was sent"))
+        say(f"{progress.read} read, {progress.duplicates} of them duplicates or known from before")
+        say(f"{progress.remaining} to be sent, which takes {duration(seconds)} at the quota")
+    problems = list(_objections(progress, source, resume=earlier.resume, skip_bad=skip_bad))
+    for problem in problems:
+        tell(f"zim-async: {problem}")
+    if problems:
         return USAGE
-    except (ZimError, OSError) as error:
-        click.echo(f"zim-async: {error}", err=True)
-        return STOPPED
-    _print_report(progress, source.bad_rows, as_json)
-    if progress.remaining or progress.interrupted:
-        click.echo("interrupted; run the same again to go on", err=True)
-        return RESUMABLE
-    return REFUSED if progress.refused else DONE
+    return DONE if progress.remaining else exit_code(progress, ignore_not_found=options.ignore_not_found)
 
 
-@click.command(epilog=HELP_FOR_BULK)
-@click.argument("path", metavar="JOURNAL", type=click.Path(dir_okay=False, path_type=Path))
-@click.option("--export", "state", type=click.Choice([state.value for state in State]), help="Write out rows by state.")
-@click.option("--json", "as_json", is_flag=True, help="One JSON object; with --export, JSON Lines instead of CSV.")
-def journal(path: Path, state: str | None, as_json: bool) -> int:
-    """Show where the job of JOURNAL stands, also while it runs; "sent" is what is in flight, or may have been."""
-    try:
-        found = read_journal(path, *([] if state is None else [State(state)]))
-        if state is not None:
-            write_rows(sys.stdout, "jsonl" if as_json else "csv", map(_outcome_row, found), COLUMNS + _REASON)
-            return DONE
-    except ZimError as error:
-        click.echo(f"zim-async: {error}", err=True)
-        return STOPPED
-    if as_json:
-        click.echo(json.dumps({"app_id": found.app_id, "host": found.host, "actions": tally_values(found.tallies)}))
-    else:
-        Console().print(tally_table(found.tallies, f"AppId {found.app_id} at {found.host}"))
-    return DONE
+def _objections(progress: Progress, source: Source, *, resume: bool, skip_bad: bool) -> Iterator[str]:
+    """Yield why a run would send nothing."""
+    if progress.unlisted and not resume:
+        rows = " and ".join(quote(" ".join(map(str, to_row(action).values()))) for action in progress.unlisted_examples)
+        yield f"open in the journal and not in the input: {progress.unlisted}, such as {rows}. --resume sends them too"
+    if source.bad_rows and not skip_bad:
+        causes = ", ".join(f"{count} x {cause}" for cause, count in source.causes.most_common())
+        yield f"bad rows: {source.bad_rows} ({causes}). Mend them, or leave them out with --skip-bad"
 
 
-async def _plan(client: ZimClient, source: _Source, path: Path, as_json: bool) -> int:
-    async with client as zim:
-        progress = await bulk.plan(zim, source.actions(), journal=path, unlisted="send")
-        seconds = math.ceil(
-            max((progress.of(name).remaining / zim.qps[name] for name in progress.tallies), default=0.0)
-        )
-    if as_json:
-        values = {"dry_run": True, "bad_rows": source.bad_rows, "seconds_at_quota": seconds}
-        click.echo(json.dumps(report_values(progress) | values))
-    else:
-        console = Console()
-        console.print(tally_table(progress.tallies, "dry run: nothing was sent"))
-        console.print(f"{progress.remaining} to be sent, which takes {duration(seconds)} at the quota")
-    return DONE
-
-
-async def _run(source: _Source, path: Path, qps: float | None, sandbox: bool, signals: _Signals) -> Progress:
-    task = asyncio.current_task()
-    with Display(Console(stderr=True)) as display:
-
-        def on_progress(progress: Progress) -> None:
-            signals.begin(task)  # all is read: the first report comes before the first call
-            display.update(progress)
-
-        try:
-            async with _sandbox_client(qps) if sandbox else ZimClient.from_env(qps=qps) as zim:
-                return await bulk.cleanup(
-                    zim,
-                    source.actions(),
-                    journal=path,
-                    on_progress=on_progress,
-                    stop=signals.stop,
-                    unlisted="send",
-                )
-        finally:
-            if signals.began:
-                signals.begin(None)
-
-
-def _planning_client(path: Path, qps: float | None, sandbox: bool) -> ZimClient:
-    if sandbox or not (path.exists() or os.environ.get("ZIM_APP_ID")):
-        # Nothing is sent: while there is no journal to belong to an application, any will do.
-        return ZimClient(SANDBOX_APP_ID, "none", base_url="http://127.0.0.1", qps=qps)
-    return ZimClient.from_env(qps=qps)
-
-
-@contextlib.asynccontextmanager
-async def _sandbox_client(qps: float | None) -> AsyncIterator[ZimClient]:
-    async with (
-        Sandbox(app_id=SANDBOX_APP_ID, qps=max(1, int(qps or DEFAULT_QPS))) as box,
-        ZimClient(box.app_id, box.server_secret, base_url=box.base_url, qps=qps) as zim,
-    ):
-        yield zim
-
-
-@contextlib.contextmanager
-def _path_of(journal: Path | None, files: tuple[str, ...], sandbox: bool) -> Iterator[Path]:
-    """Have a path for the journal: by default beside the first file, and a temporary one for the sandbox's."""
-    if journal is None and sandbox:
-        with tempfile.TemporaryDirectory(prefix="zim_async-") as directory:
-            yield Path(directory, "journal")
-    else:
-        yield journal or Path(f"{'stdin' if files[0] == STANDARD_INPUT else files[0]}.journal")
-
-
-def _check_failed(failed: Path | None, journal: Path, files: tuple[str, ...]) -> None:
-    """Find out now, not after hours, whether the rows refused can be written, and over nothing of value."""
-    if failed is None:
-        return
-    for taken in (journal, *(Path(name) for name in files if name != STANDARD_INPUT)):
-        if taken.resolve() == failed.resolve():
-            raise InvalidArgumentError(f"--failed would overwrite {failed}")
-    try:
-        failed.open("a").close()
-    except OSError as error:
-        raise InvalidArgumentError(f"{failed} can't be written: {error.strerror}") from None
-
-
-def _write_failed(journal: Path, failed: Path, form: Format) -> None:
-    with open_to_write(failed) as file:
-        write_rows(file, form, map(_outcome_row, read_journal(journal, State.REFUSED)), COLUMNS + _REASON)
-
-
-def _outcome_row(outcome: Outcome) -> dict[str, object]:
-    row = to_row(outcome.action)
-    if outcome.code:
-        row |= {"code": outcome.code, "reason": outcome.message, "request_id": outcome.request_id}
-    return row
-
-
-def _print_report(progress: Progress, bad_rows: int, as_json: bool) -> None:
-    if as_json:
-        click.echo(json.dumps(report_values(progress) | {"bad_rows": bad_rows}))
-        return
-    console = Console()
-    console.print(tally_table(progress.tallies, "zim-async cleanup"))
-    console.print(report_line(progress) + (f"; {bad_rows} bad rows left out" if bad_rows else ""))
+def _bad(source: Source) -> dict[str, object]:
+    return {"bad_rows": source.bad_rows, "bad_lines": source.bad_lines, "bad_causes": dict(source.causes)}

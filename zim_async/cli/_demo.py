@@ -3,15 +3,27 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Final
 
-from ..actions import ACTIONS, ClearPeerMessage, ConvType, DeleteConv
+import click
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from ..actions import ClearPeerMessage, ConvType, DeleteConv
 from ..client import ZimClient
 from ..errors import ZimError
 from ..limits.limiter import DEFAULT_QPS
 from ..sandbox import Sandbox
+from ._display import is_animated
+from ._exit_codes import CALL_CODES, CALL_HELP, DONE, REFUSED, examples, exits_by
+from ._output import say, show
+
+_KINDS: Final = (ClearPeerMessage, DeleteConv)
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +45,23 @@ class DemoResult:
         return not self.failed and not self.state_errors
 
 
+@click.command(epilog=examples("zim-async demo --ops 50") + CALL_HELP)
+@click.option("--ops", default=200, show_default=True, type=click.IntRange(1, 100_000), help="Calls to make in all.")
+@exits_by(CALL_CODES)
+def demo(ops: int) -> int:
+    """Clear and delete conversations of a sandbox on this machine, both actions at once.
+
+    Shows what the calls came to and what the server saw, and checks that what should be gone is gone
+    and what should stay stayed.
+    """
+    with _progress(Console(), ops) as on_done:
+        result = asyncio.run(run_demo(ops, on_done))
+    show(_table(result))
+    for error in result.state_errors[:10]:
+        say(f"wrong: {error}")
+    return DONE if result.ok else REFUSED
+
+
 async def run_demo(operations: int, on_done: Callable[[], None]) -> DemoResult:
     """Clear and delete conversations of a sandbox, half of the operations each, and check what is left of them."""
     actions = [_action(number) for number in range(operations)]
@@ -44,13 +73,13 @@ async def run_demo(operations: int, on_done: Callable[[], None]) -> DemoResult:
             attempts = await asyncio.gather(*(_send(zim, action, on_done) for action in actions))
         seconds = time.monotonic() - started_at
         done = [count for count in attempts if count]
-        largest_share = max(sum(type(action) is kind for action in actions) for kind in ACTIONS.values())
+        largest_share = max(sum(type(action) is kind for action in actions) for kind in _KINDS)
         return DemoResult(
             done=len(done),
             failed=operations - len(done),
             retried=sum(done) - len(done),
             refused=box.refused,
-            busiest_second={name: box.busiest_second(name) for name in ACTIONS},
+            busiest_second={name: box.busiest_second(name) for name in (kind.name for kind in _KINDS)},
             seconds=seconds,
             ideal_seconds=max(0.0, largest_share / DEFAULT_QPS - 1.0),
             state_errors=[error for action in actions for error in _state_errors(box, action)],
@@ -104,3 +133,44 @@ def _conversation(action: ClearPeerMessage | DeleteConv) -> tuple[str, str, str]
     """Return the user, the conversation's ID, and the one on its other side."""
     conv_id = action.to_user_id if isinstance(action, ClearPeerMessage) else action.conv_id
     return action.from_user_id, conv_id, action.from_user_id.replace("user", "other")
+
+
+@contextlib.contextmanager
+def _progress(console: Console, total: int) -> Iterator[Callable[[], None]]:
+    """Show a bar, or a plain line every second where nobody could see one; yields what to call for each step."""
+    if is_animated(console):
+        columns = (TextColumn("calls"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+        with Progress(*columns, console=console) as progress:
+            task = progress.add_task("calls", total=total)
+            yield lambda: progress.advance(task)
+        return
+    done, next_line_at = 0, 0.0
+
+    def advance() -> None:
+        nonlocal done, next_line_at
+        done += 1
+        if done == total or time.monotonic() >= next_line_at:
+            next_line_at = time.monotonic() + 1.0
+            say(f"{done} of {total} calls")
+
+    yield advance
+
+
+def _table(result: DemoResult) -> Table:
+    table = Table(title="zim-async demo", show_header=False)
+    table.add_column(style="bold")
+    table.add_column(justify="right")
+    share = f"{min(1.0, result.ideal_seconds / result.seconds):.1%}" if result.ideal_seconds else "one burst"
+    rows = {
+        "done": result.done,
+        "failed": result.failed,
+        "retried": result.retried,
+        "refused by the server": result.refused,
+        **{f"most {name} in any second": count for name, count in result.busiest_second.items()},
+        "seconds": f"{result.seconds:.2f}",
+        "share of the ideal schedule": share,
+        "state": "wrong" if result.state_errors else "verified",
+    }
+    for name, value in rows.items():
+        table.add_row(name, str(value))
+    return table

@@ -1,6 +1,13 @@
-"""The exit codes of the commands, and what their help says of these and of credentials."""
+"""The exit codes of the commands: what errors make of them, and what help says of them and of credentials."""
 
-from typing import Final
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Final, ParamSpec, TypeAlias
+
+from ..errors import ApiError, ConfigError, InvalidArgumentError, ZimError
+from ._output import tell
 
 DONE: Final = 0
 REFUSED: Final = 1
@@ -10,7 +17,17 @@ RESUMABLE: Final = 4
 STOPPED: Final = 5
 INTERRUPTED: Final = 130
 
-HELP: Final = """
+Codes: TypeAlias = tuple[tuple[type[Exception], int], ...]  # the first that fits
+CALL_CODES: Final[Codes] = (
+    (ConfigError, USAGE),
+    (InvalidArgumentError, USAGE),
+    (ApiError, REFUSED),
+    (ZimError, TRANSPORT),
+    (OSError, USAGE),
+)
+JOB_CODES: Final[Codes] = ((InvalidArgumentError, USAGE), (ZimError, STOPPED), (OSError, STOPPED))
+
+CALL_HELP: Final = """
 \b
 Exit codes:
   0  done
@@ -19,17 +36,41 @@ Exit codes:
   3  no usable answer from the server
   130  interrupted
 """
-HELP_FOR_BULK: Final = """
+JOB_HELP: Final = """
 \b
 Exit codes:
-  0  all done (or already gone)
-  1  all sent, some refused
+  0  all done
+  1  all sent, some not found or refused
   2  usage: options, or rows that are no actions
-  4  interrupted; run the same again to go on
+  4  interrupted; run the same again to resume
   5  stopped by configuration: credentials, clock, plan or journal
-  130  interrupted twice, left at once; run the same again to go on
+  130  interrupted twice, left immediately; run the same again to resume
 """
 CREDENTIALS: Final = """
 Credentials come from the environment: ZIM_APP_ID, ZIM_SERVER_SECRET, and ZIM_REGION (auto, sha, hkg,
 fra, lax, bom, sgp) or ZIM_BASE_URL. The secret is never an argument, which other users could read.
 """
+
+P = ParamSpec("P")
+
+
+def exits_by(codes: Codes) -> Callable[[Callable[P, int]], Callable[P, int]]:
+    """Have a command's errors told in one line, and turned into its exit code."""
+
+    def decorate(command: Callable[P, int]) -> Callable[P, int]:
+        @functools.wraps(command)
+        def run(*args: P.args, **kwargs: P.kwargs) -> int:
+            try:
+                return command(*args, **kwargs)
+            except tuple(kind for kind, _ in codes) as error:
+                tell(f"zim-async: {error}")
+                return next(code for kind, code in codes if isinstance(error, kind))
+
+        return run
+
+    return decorate
+
+
+def examples(*lines: str) -> str:
+    """Return examples for the end of a command's help."""
+    return "\n\b\nExamples:\n" + "".join(f"  {line}\n" for line in lines)

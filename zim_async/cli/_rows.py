@@ -1,104 +1,165 @@
-"""Actions as rows of files: CSV with a header, or JSON Lines, read and written as streams.
-
-A file may be gzipped, by its name, and ``-`` is standard input. What a file holds is told by its first
-character: ``{`` begins JSON Lines, anything else the header of a CSV.
-"""
+"""Actions as rows of files: CSV with a header, JSON Lines, or a JSON array, as streams in and out."""
 
 from __future__ import annotations
 
 import csv
 import gzip
-import io
 import json
-import os
-import sys
-import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Final, Literal, Self, TextIO, TypeAlias
+from typing import Final, Literal, NamedTuple, Self, TextIO, TypeAlias
 
-from ..actions import Action, ClearPeerMessage, ConvType, DeleteConv, field_names
-from ..errors import InvalidArgumentError
+from ..actions import Action
+from ._columns import ACTION, BadRow, Shape, key_of, known_shapes
+from ._csv import Found, read_csv
+from ._files import Lines, name_of, open_text, show, translate_errors
+from ._header import read_header
+from ._json import read_json_array, read_json_lines
+from ._naming import Naming, make_naming
 
 Format: TypeAlias = Literal["csv", "jsonl"]
-STANDARD_INPUT: Final = "-"
-COLUMNS: Final = ("action", "from_user_id", "to_user_id", "conv_id", "conv_type")
-_NAMES: Final[Mapping[type[Action], str]] = MappingProxyType(
-    {ClearPeerMessage: "clear_peer_message", DeleteConv: "delete_conv"}
-)
-_KINDS: Final[Mapping[str, type[Action]]] = MappingProxyType(
-    {spelling: kind for kind, name in _NAMES.items() for spelling in (name, kind.name)}
-)
-_CONV_TYPES: Final[Mapping[str, ConvType]] = MappingProxyType(
-    {spelling: kind for kind in ConvType for spelling in (kind.name.lower(), str(kind.value))}
-)
+Cells: TypeAlias = Mapping[str, object]  # a row to be written, by column
+_NOTHING: Final[Mapping[str, str]] = MappingProxyType({})
 
 
-class BadRow(Exception):  # noqa: N818, a row is bad, not a program
-    """A row that isn't an action; its text says why."""
+class Problem(NamedTuple):
+    """A row that is no action: where it is, what is wrong, and how many lines it takes."""
+
+    text: str
+    cause: str
+    lines: int
+
+
+class RowReader:
+    """Makes actions of rows.
+
+    Args:
+        renames: What ``--map`` was given, as ``user_id=from_user_id,peer_id=to_user_id``.
+        fixed: What every row has in a column that the files lack.
+        literal_ids: Take IDs as they are, whatever they look like.
+
+    Raises:
+        InvalidArgumentError: A name that no action has, a value that doesn't fit, or a name twice.
+    """
+
+    def __init__(
+        self, *, renames: Iterable[str] = (), fixed: Mapping[str, str] = _NOTHING, literal_ids: bool = False
+    ) -> None:
+        self.shapes: dict[str, Shape] = known_shapes(literal_ids=literal_ids)
+        self.naming: Naming = make_naming(self.shapes, renames, fixed)
+        self._spellings: dict[str, Shape] = {}  # looked up so far
+
+    def to_action(self, row: Cells) -> Action:
+        """Return the action that a row calls for.
+
+        Raises:
+            BadRow: There is none.
+        """
+        fixed = self.naming.fixed
+        shape = self._shape(row.get(ACTION) or fixed.get(ACTION))
+        values: dict[str, object] = {}
+        for column, value in row.items():
+            if value is None or value == "":
+                continue
+            if (read := shape.readers.get(column)) is not None:
+                values[column] = read(value)
+            elif column != ACTION and not str(value).isspace():
+                # A row that says more than its action can do was meant otherwise.
+                raise BadRow(f"{column} doesn't belong to {shape.name}", f": {show(str(value))}")
+        for column, value in fixed.items():
+            if (read := shape.readers.get(column)) is not None:
+                values[column] = read(value)
+        if missing := [column for column in shape.required if column not in values]:
+            raise BadRow(f"{' and '.join(missing)} is missing")
+        try:
+            return shape.kind(**values)
+        except ValueError as error:
+            raise BadRow(f"a value that {shape.name} doesn't take", f": {error}") from None
+
+    def _shape(self, called: object) -> Shape:
+        if called is None or called == "":
+            raise BadRow("action is missing")
+        if not isinstance(called, str):
+            raise BadRow("action must be a name", f", not {show(str(called))}")
+        if (shape := self._spellings.get(called)) is not None:
+            return shape
+        shape = self.shapes.get(key_of(called))
+        if shape is None:
+            if called == ACTION:
+                raise BadRow("the header once more")
+            names = " or ".join(shape.name for shape in self.shapes.values())
+            raise BadRow(f"action must be {names}", f", not {show(called)}")
+        self._spellings[called] = shape
+        return shape
 
 
 class RowFile:
-    """A file of rows, open for reading once; ``format`` says what it holds.
+    """A file of rows, open for reading once.
 
-    Raises ``InvalidArgumentError`` if it can't be opened, or later on can't be read to its end.
+    Args:
+        name: Its path, or ``-`` for standard input.
+        reader: What makes actions of its rows.
+
+    Raises:
+        InvalidArgumentError: It can't be opened or holds no rows; or later on, it can't be read to its end.
+
+    Attributes:
+        format: What it holds.
     """
 
-    def __init__(self, name: str) -> None:
-        self._name = "standard input" if name == STANDARD_INPUT else name
-        with self._translate_errors():
-            self._file = _open(name)
-            try:
-                self.format: Format = "jsonl" if _first_character(self._file) == b"{" else "csv"
-            except BaseException:
-                self._file.close()
-                raise
+    def __init__(self, name: str, reader: RowReader) -> None:
+        self._name = name
+        self._reader = reader
+        self._closing = ExitStack()
+        with translate_errors(name), ExitStack() as undo:
+            self._lines = Lines(undo.enter_context(open_text(name)))
+            self.format: Format = "jsonl" if self._lines.skip_blank() in tuple("[{") else "csv"
+            self._rows = self._read()
+            self._closing = undo.pop_all()
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._file.close()
+        self._closing.close()
 
-    def actions(self, on_bad_row: Callable[[str], object]) -> Iterator[Action]:
-        """Yield the actions; call ``on_bad_row`` with file, line and reason for each row that is none."""
-        rows = _read_json_lines(self._file) if self.format == "jsonl" else _read_csv(self._file)
-        with self._translate_errors():
-            for line, row in rows:
+    def actions(self, on_problem: Callable[[Problem], object]) -> Iterator[Action]:
+        """Yield the actions, and call ``on_problem`` for each row that is none."""
+        with translate_errors(self._name):
+            for first, last, row in self._rows:
                 try:
                     if isinstance(row, BadRow):
                         raise row
-                    action = to_action(row)
-                except (BadRow, InvalidArgumentError) as error:
-                    on_bad_row(f"{self._name}, line {line}: {error}")
+                    action = self._reader.to_action(row)
+                except BadRow as error:
+                    place = f"{name_of(self._name)}, line {first}"
+                    on_problem(Problem(f"{place}: {error}", error.cause, last - first + 1))
                 else:
                     yield action
 
-    @contextmanager
-    def _translate_errors(self) -> Iterator[None]:
-        try:
-            yield
-        except (OSError, EOFError, zlib.error) as error:
-            problem = getattr(error, "strerror", None) or str(error)
-        except BadRow as error:
-            problem = str(error)
-        else:
-            return
-        raise InvalidArgumentError(f"{self._name} can't be read: {problem}")
+    def _read(self) -> Iterator[Found]:
+        naming = self._reader.naming
+        match self._lines.skip_blank():
+            case "[":
+                return read_json_array(self._lines, naming)
+            case "{":
+                return read_json_lines(self._lines, naming)
+            case _:
+                return read_csv(self._lines, read_header(self._lines, naming, self._reader.shapes))
 
 
-def write_rows(file: TextIO, form: Format, rows: Iterable[Mapping[str, object]], columns: tuple[str, ...]) -> None:
+def write_rows(file: TextIO, form: Format, rows: Iterable[Cells], columns: tuple[str, ...]) -> None:
     """Write rows of the given columns; JSON Lines leave out what a row hasn't got."""
     if form == "jsonl":
         for row in rows:
             file.write(json.dumps({column: row[column] for column in columns if column in row}, ensure_ascii=False))
             file.write("\n")
     else:
-        writer = csv.DictWriter(file, columns, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(columns)
+        writer.writerows([_to_cell(row.get(column)) for column in columns] for row in rows)
 
 
 def open_to_write(path: Path) -> TextIO:
@@ -108,87 +169,7 @@ def open_to_write(path: Path) -> TextIO:
     return path.open("w", encoding="utf-8", newline="")
 
 
-def to_action(row: Mapping[str, Any]) -> Action:
-    """Return the action that a row calls for. Raises ``BadRow`` or ``InvalidArgumentError``."""
-    called = row.get("action")
-    kind = _KINDS.get(called) if isinstance(called, str) else None
-    if kind is None:
-        raise BadRow(f"action must be clear_peer_message or delete_conv, not {called!a}")
-    own = field_names(kind)
-    values = {column: row[column] for column in COLUMNS[1:] if row.get(column) not in (None, "")}
-    for column in COLUMNS[1:]:
-        if column in own and column not in values:
-            raise BadRow(f"{column} is missing")
-        # A row that says more than its action can do was meant otherwise.
-        if column in values and column not in own:
-            raise BadRow(f"{column} doesn't belong to {called}")
-    if "conv_type" in values:
-        values["conv_type"] = _to_conv_type(values["conv_type"])
-    return kind(**values)
-
-
-def to_row(action: Action) -> dict[str, object]:
-    """Return an action as a row that ``to_action`` would take."""
-    row: dict[str, object] = {"action": _NAMES[type(action)]}
-    for field in field_names(type(action)):
-        value = getattr(action, field)
-        row[field] = value.name.lower() if isinstance(value, ConvType) else value
-    return row
-
-
-def _to_conv_type(value: object) -> ConvType:
-    # By its text: True is no 1, and 2.0 no 2.
-    found = _CONV_TYPES.get(str(value).lower())
-    if found is None:
-        raise BadRow(f"conv_type must be peer (0) or group (2), not {value!a}")
-    return found
-
-
-def _read_csv(file: TextIO) -> Iterator[tuple[int, dict[str, Any] | BadRow]]:
-    reader = csv.DictReader(file, strict=True)
-    try:
-        header = list(reader.fieldnames or ())
-    except csv.Error as error:
-        raise BadRow(f"its first line is no header of a CSV ({error})") from None
-    if "action" not in header or "from_user_id" not in header or len(set(header)) < len(header):
-        raise BadRow(f"its first line must name each column once; there are {', '.join(COLUMNS)}")
-    while True:
-        line = reader.reader.line_num + 1  # where a row begins that an open quote may carry on to the end of the file
-        try:
-            row = next(reader)
-        except StopIteration:
-            return
-        except csv.Error as error:
-            yield line, BadRow(f"no CSV: {error}")
-        else:
-            yield reader.line_num, BadRow("more fields than the header has") if None in row else row
-
-
-def _read_json_lines(file: TextIO) -> Iterator[tuple[int, dict[str, Any] | BadRow]]:
-    for number, line in enumerate(file, 1):
-        if not line.strip():
-            continue
-        try:
-            row = json.loads(line)
-        except (ValueError, RecursionError) as error:
-            yield number, BadRow(f"no JSON: {error}")
-        else:
-            yield number, row if isinstance(row, dict) else BadRow("no JSON object")
-
-
-def _open(name: str) -> io.TextIOWrapper:
-    file: Any
-    if name == STANDARD_INPUT:
-        if sys.stdin is None:
-            raise OSError("it is closed")
-        file = os.fdopen(os.dup(sys.stdin.fileno()), "rb")
-    else:
-        file = gzip.open(name) if name.endswith(".gz") else open(name, "rb")  # noqa: SIM115, closed by RowFile
-    # What isn't UTF-8 comes through as lone surrogates, which no action takes: the row is bad, the rest goes on.
-    return io.TextIOWrapper(file, "utf-8-sig", "surrogateescape", newline="")
-
-
-def _first_character(file: io.TextIOWrapper) -> bytes:
-    """Return the first byte that is neither white space nor a byte order mark, without taking it."""
-    start: bytes = file.buffer.peek(1)  # type: ignore[attr-defined]
-    return start.lstrip(b"\xef\xbb\xbf \t\r\n")[:1]
+def _to_cell(value: object) -> str:
+    if value is None:
+        return ""
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)

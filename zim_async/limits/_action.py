@@ -22,6 +22,7 @@ from __future__ import annotations
 import asyncio
 import os
 import time
+from typing import Final
 
 from ..errors import ClosedError, QueueTimeoutError, ZimError
 from ._bucket import TokenBucket
@@ -30,26 +31,36 @@ from ._queue import Queue, WaitingCall
 from ._throttle_log import ThrottleLog
 from .window import PRIORITIES, Permit, Priority, WindowFactory
 
+ENDED: Final = -1
+
 
 class _HeldPermit:
     """A permit that a caller holds. What comes after its end, or after its event loop, does nothing."""
 
-    __slots__ = ("_limiter", "_permit")
+    __slots__ = ("_limiter", "_permit", "_reign")
 
     def __init__(self, limiter: ActionLimiter, permit: Permit) -> None:
         self._limiter = limiter
         self._permit = permit
+        self._reign = limiter._reign
+        limiter._in_flight += 1
 
     def release(self, *, min_round_trip: float = 0.0, throttled: bool = False) -> None:
-        if self._limiter._end(self):
+        limiter = self._limiter
+        if self._reign == limiter._reign:
+            self._reign = ENDED
+            limiter._in_flight -= 1
             self._permit.release(min_round_trip=min_round_trip, throttled=throttled)
             if throttled:
-                self._limiter._note_throttled()
+                limiter._note_throttled()
 
     def cancel(self) -> None:
-        if self._limiter._end(self):
+        limiter = self._limiter
+        if self._reign == limiter._reign:
+            self._reign = ENDED
+            limiter._in_flight -= 1
             self._permit.cancel()
-            self._limiter._bucket.put_back()
+            limiter._bucket.put_back()
 
 
 class ActionLimiter:
@@ -74,6 +85,7 @@ class ActionLimiter:
         self._action = action
         self._qps = qps
         self._make_window = window
+        self._reign = 0  # each event loop's time in office has a number, by which its permits are known
         self._start_afresh()
 
     def _start_afresh(self) -> None:
@@ -86,7 +98,7 @@ class ActionLimiter:
     def _forget_calls(self) -> None:
         self._bucket = TokenBucket(self._qps)
         self._queue = Queue()
-        self._held: set[_HeldPermit] = set()
+        self._in_flight = 0
         self._throttle_log = ThrottleLog(self._action)
 
     def __repr__(self) -> str:
@@ -115,7 +127,7 @@ class ActionLimiter:
     @property
     def in_flight(self) -> int:
         """Calls that hold a permit."""
-        return len(self._held)
+        return self._in_flight
 
     @property
     def permits(self) -> float:
@@ -130,7 +142,7 @@ class ActionLimiter:
     @property
     def idle(self) -> bool:
         """Whether nothing is lost if the limiter is forgotten: no calls, no permits in use, no refusals remembered."""
-        return not self._queue and not self._held and self._window.idle
+        return not self._queue and not self._in_flight and self._window.idle
 
     def estimated_wait(self, priority: Priority = "interactive") -> float:
         """Return the seconds that a call which comes now is likely to wait.
@@ -168,7 +180,7 @@ class ActionLimiter:
             self._take_over(loop)
         free = None if self._queue else self._window.try_take(priority)
         if free is not None:
-            permit: Permit = self._hold(free)
+            permit: Permit = _HeldPermit(self, free)
         else:
             call = self._enqueue(priority, max_wait, owner, again)
             try:
@@ -176,11 +188,12 @@ class ActionLimiter:
             except BaseException:
                 self._leave(call)
                 raise
-        try:
-            await self._bucket.take()
-        except BaseException:
-            permit.cancel()
-            raise
+        if not self._bucket.take_in_hand():
+            try:
+                await self._bucket.take()
+            except BaseException:
+                permit.cancel()
+                raise
         return permit
 
     def abandon(self, owner: object, reason: str, most: int) -> bool:
@@ -249,23 +262,11 @@ class ActionLimiter:
             if (call := queue.pop(priority)) is None:  # all of them were cancelled in this moment
                 permit.cancel()
                 break
-            call.set_result(self._hold(permit))
+            call.set_result(_HeldPermit(self, permit))
         self._expect()
 
     def _expect(self) -> None:
         self._window.expect(self._queue.interactive, self._queue.bulk)
-
-    def _hold(self, permit: Permit) -> _HeldPermit:
-        held = _HeldPermit(self, permit)
-        self._held.add(held)
-        return held
-
-    def _end(self, held: _HeldPermit) -> bool:
-        """Take back a permit; tell whether it was still held."""
-        if held in self._held:
-            self._held.remove(held)
-            return True
-        return False
 
     def _note_throttled(self) -> None:
         self._last_throttled = time.monotonic()
@@ -296,16 +297,15 @@ class ActionLimiter:
         if self._pid != os.getpid():
             self._start_afresh()
         elif self._loop is not None:
-            if not self._loop.is_closed() and (self._queue or self._held):
+            if not self._loop.is_closed() and (self._queue or self._in_flight):
                 raise ClosedError(
                     "this application's quota is in use on another event loop of this process. Either run all its"
                     " calls on one background loop, or share the quota through Redis (zim_async.limits.redis)"
                 )
-            self._window.expect(0, 0)
-            for held in list(self._held):  # of calls that ended with their loop, now as far as can be known
-                held.release()
             self._forget_calls()
+            self._expect()
         self._loop = loop
+        self._reign += 1
         self._window.open(self._admit)
 
 

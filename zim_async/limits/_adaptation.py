@@ -28,7 +28,7 @@ class Adaptation:
     def __init__(self, size: int, chance: Callable[[], float]) -> None:
         self.size = size
         self.permits = float(size)
-        self.last_refusal = -math.inf
+        self.last_refusal = self.pause_ends = -math.inf
         self._chance = chance
         self._last_cut = -math.inf
         self._grown_at = -math.inf
@@ -36,11 +36,6 @@ class Adaptation:
     def resize(self, size: int) -> None:
         """Change the permits that the rate allows; what refusals taught about the old rate is forgotten."""
         self.size, self.permits = size, float(size)
-
-    @property
-    def pause_ends(self) -> float:
-        """When the pause after the last refusal ends."""
-        return self.last_refusal + PAUSE
 
     def grow(self, now: float) -> None:
         """Bring back permits for the clean seconds until ``now``."""
@@ -55,6 +50,7 @@ class Adaptation:
         """Take a refusal into account."""
         self.grow(now)
         self.last_refusal = max(self.last_refusal, now)
+        self.pause_ends = self.last_refusal + PAUSE
         if now - self._last_cut >= 1.0:
             self._last_cut = now
             cut = min(DEEPEST_CUT, CUT * self.permits / self.size)

@@ -18,15 +18,22 @@ class TokenBucket:
 
         self._limiter = AsyncLimiter(max(qps, 1.0), max(1.0, 1.0 / qps))
         self._lot = max(1, int(qps * LOT_SECONDS))
-        self.in_hand = 0
+        self._in_hand = 0
+
+    def take_in_hand(self) -> bool:
+        """Take a token if one is in hand."""
+        if self._in_hand > 0:
+            self._in_hand -= 1
+            return True
+        return False
 
     async def take(self) -> None:
         """Take a token, and wait for it if there is none. One that is cancelled meanwhile is still to be put back."""
-        self.in_hand -= 1
-        if self.in_hand < 0:
+        self._in_hand -= 1
+        if self._in_hand < 0:
             await self._limiter.acquire(self._lot)
-            self.in_hand += self._lot
+            self._in_hand += self._lot
 
     def put_back(self) -> None:
         """Return a token that wasn't needed."""
-        self.in_hand += 1
+        self._in_hand += 1

@@ -7,34 +7,34 @@ import math
 import random
 import time
 from bisect import bisect_right, insort
+from collections import deque
 from collections.abc import Callable
 from typing import Final
 
 from ._adaptation import Adaptation
 from .window import Priority
 
-BANK: Final = 0.05  # seconds of the bulk pace that a late wake-up may make good
+BANK: Final = 0.02  # seconds of the bulk pace that a late wake-up may make good
 CYCLES_AVERAGED: Final = 3
 LONGEST_SLEEP: Final = 1.0  # seconds until the window looks again while calls wait, whatever it knows
-FEW: Final = 32  # permits that are back, and not worth forgetting
+FEW: Final = 64  # permits that came back, and not worth forgetting
 # How far a reading of the clock may lag behind: the moment of a response, that is, may be later by so much.
 RESOLUTION: Final = time.get_clock_info("monotonic").resolution
 
 
 class _LocalPermit:
-    """A permit in use."""
+    """Any permit in use of a window: they are all alike, so that one object stands for each of them."""
 
-    __slots__ = ("_window", "taken_at")
+    __slots__ = ("_window",)
 
-    def __init__(self, window: LocalWindow, taken_at: float) -> None:
+    def __init__(self, window: LocalWindow) -> None:
         self._window = window
-        self.taken_at = taken_at
 
     def release(self, *, min_round_trip: float = 0.0, throttled: bool = False) -> None:
-        self._window._release(self, min_round_trip, throttled)
+        self._window._release(min_round_trip, throttled)
 
     def cancel(self) -> None:
-        self._window._cancel(self)
+        self._window._cancel()
 
 
 class LocalWindow:
@@ -62,10 +62,12 @@ class LocalWindow:
         self._clock = clock
         self._chance = chance
         self._back: list[float] = []  # when permits come back, or came back and weren't forgotten yet, in order
-        self._in_flight: dict[_LocalPermit, None] = {}
+        self._taken: deque[float] = deque()  # when the permits in flight were taken
+        self._forget_at = FEW
         self._cycle = 0.0  # seconds from taking a permit to its coming back, on average; 0 before the first
         self._bulk_due_at = -math.inf
         self._interactive_waiting = self._bulk_waiting = 0
+        self._permit = _LocalPermit(self)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._wakes_at = math.inf
@@ -86,11 +88,15 @@ class LocalWindow:
     def idle(self) -> bool:
         """Whether no permit is in use or on its way back, and no refusal remembered."""
         back = not self._back or self._back[-1] <= self._clock()
-        return back and not self._in_flight and self.permits == self._adaptation.size
+        return back and not self._taken and self.permits == self._adaptation.size
 
     def open(self, on_change: Callable[[], None]) -> None:
         """Begin on the running event loop; see ``Window``."""
         self._loop, self._on_change = asyncio.get_running_loop(), on_change
+        # Calls that are still in flight ended with their loop, now as far as can be known.
+        self._back += [self._clock() + self._period] * len(self._taken)
+        self._back.sort()
+        self._taken.clear()
 
     async def close(self) -> None:
         """Do nothing: there is nothing to return."""
@@ -104,9 +110,8 @@ class LocalWindow:
             if self._bulk_due_at > now:
                 return None
             self._bulk_due_at = max(self._bulk_due_at, now - BANK) + self._slot
-        permit = _LocalPermit(self, now)
-        self._in_flight[permit] = None
-        return permit
+        self._taken.append(now)
+        return self._permit
 
     def expect(self, interactive: int, bulk: int) -> None:
         """Take note of how many calls of each priority wait now."""
@@ -119,7 +124,7 @@ class LocalWindow:
         self._adaptation.grow(now)
         permits, cycle = int(self._adaptation.permits), self._expected_cycle(now)
         back = self._back[bisect_right(self._back, now) :]
-        back += (max(now, permit.taken_at + cycle) for permit in self._in_flight)
+        back += (max(now, taken_at + cycle) for taken_at in self._taken)
         back.sort()
         times = [now] * min(permits - len(back), ahead + 1) + back[max(0, len(back) - permits) :]
         turn, place = divmod(ahead, permits)
@@ -138,7 +143,7 @@ class LocalWindow:
         self._weight = 1.0 / (CYCLES_AVERAGED * size)
         self._set_timer()
 
-    def _release(self, permit: _LocalPermit, min_round_trip: float, throttled: bool) -> None:
+    def _release(self, min_round_trip: float, throttled: bool) -> None:
         now = self._clock()
         back_at = now + self._period - min_round_trip
         if throttled:
@@ -147,13 +152,16 @@ class LocalWindow:
         else:
             back_at += self._adaptation.lateness()
             insort(self._back, back_at)
-            self._cycle += (back_at - permit.taken_at - self._cycle) * (self._weight if self._cycle else 1.0)
-        del self._in_flight[permit]
-        self._forget_those_back(now)
-        self._set_timer()
+            self._cycle += (back_at - self._taken[0] - self._cycle) * (self._weight if self._cycle else 1.0)
+        self._taken.popleft()  # which of the calls in flight it was doesn't matter to the average
+        if len(self._back) >= self._forget_at:
+            del self._back[: bisect_right(self._back, now)]
+            self._forget_at = max(FEW, 2 * len(self._back))
+        if self._interactive_waiting or self._bulk_waiting:
+            self._set_timer()
 
-    def _cancel(self, permit: _LocalPermit) -> None:
-        del self._in_flight[permit]
+    def _cancel(self) -> None:
+        self._taken.pop()
         self._set_timer()
 
     def _free_at(self, now: float) -> float:
@@ -162,24 +170,18 @@ class LocalWindow:
         if adaptation.permits < adaptation.size:
             adaptation.grow(now)
         # There is room once all but this many of those that come back are there.
-        needed = len(self._in_flight) + len(self._back) - int(adaptation.permits)
+        needed = len(self._taken) + len(self._back) - int(adaptation.permits)
         if needed < 0:
             return adaptation.pause_ends
         if needed >= len(self._back):
             return math.inf
         return max(adaptation.pause_ends, self._back[needed])
 
-    def _forget_those_back(self, now: float) -> None:
-        half = len(self._back) // 2
-        if half > FEW and self._back[half] <= now:
-            del self._back[:half]
-
     def _expected_cycle(self, now: float) -> float:
         if self._cycle:
             return max(self._cycle, self._period)
         # Before the first response there is only the age of the calls under way to go by.
-        oldest = next(iter(self._in_flight), None)
-        return self._period + (now - oldest.taken_at if oldest else 0.0)
+        return self._period + (now - self._taken[0] if self._taken else 0.0)
 
     def _set_timer(self) -> None:
         """Have ``on_change`` called when the first of those who wait may go."""

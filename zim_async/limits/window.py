@@ -13,8 +13,9 @@ How the two halves talk to each other:
 6. A window that can't reach its quota raises from ``try_take``, a fresh error each time. The call that was asked
    for ends with it. It does so only after an ``on_change``, and until it was told to expect no calls.
 7. ``open`` comes before everything else, on the event loop that is used from then on. It comes again when another
-   loop takes over from one that was closed or has no calls. Permits in use stay in use. A forked child makes
-   windows of its own. ``close`` returns what lies in hand; the next ``open`` begins anew.
+   loop takes over from one that was closed or has no calls. Permits on their way back stay so. Permits whose end
+   wasn't told are never told of any more: their calls ended with their loop, now as far as can be known. A
+   forked child makes windows of its own. ``close`` returns what lies in hand; the next ``open`` begins anew.
 8. Nothing but ``close`` blocks or awaits.
 """
 

@@ -1,0 +1,119 @@
+"""The header of a CSV: which line it is, what separates its names, which columns they mean, and what is wrong with it.
+
+1. Byte order marks, blank lines and a spreadsheet's ``sep=;`` may stand before it.
+2. Of the separators, the one that leaves most known names is right. ``csv.Sniffer`` fails on one column.
+3. Blanks after its separators say that those of the rows are no part of the values either.
+4. A message shows the line that was found, says what it lacks, and what it probably is.
+"""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from ._columns import ACTION, Shape, key_of
+from ._files import BadFile, Lines, show
+from ._naming import Naming
+
+SEPARATORS: Final = ",;\t|"
+_SEP_LINE: Final = re.compile(r'"?sep=(.)"?\s*', re.IGNORECASE)
+_RULE: Final = re.compile(r"[\s+|=-]*[-=]{2}[\s+|=-]*")
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    """What the rows of a CSV are read by; ``columns`` has None for another program's."""
+
+    separator: str
+    skip_blanks: bool
+    columns: tuple[str | None, ...]
+
+
+def read_header(lines: Lines, naming: Naming, shapes: Mapping[str, Shape]) -> Header:
+    """Take the lines up to the header, and say how rows are to be read.
+
+    Raises:
+        BadFile: It is none.
+    """
+    if not lines.skip_blank():
+        raise BadFile("is empty: there is no header")
+    line = next(lines)
+    separators = SEPARATORS
+    if found := _SEP_LINE.fullmatch(line):
+        separators = found[1]
+        if not lines.skip_blank():
+            raise BadFile("ends before its header")
+        line = next(lines)
+    separator = max(separators, key=lambda sep: _count_known(line, sep, naming))
+    names = _split(line, separator) or []
+    if problem := _find_problem(line, names, naming, shapes):
+        raise BadFile(f"no header of rows: {show(line.rstrip())}. {problem}", lines.number)
+    blanks = any(name.startswith(" ") for name in (_split(line, separator, skip_blanks=False) or names)[1:])
+    return Header(separator, blanks, tuple(naming.column(name) for name in names))
+
+
+def is_rule(line: str) -> bool:
+    """Tell whether a line is part of a table's drawing."""
+    return _RULE.fullmatch(line) is not None
+
+
+def _split(line: str, separator: str, *, skip_blanks: bool = True) -> list[str] | None:
+    """Return the names of a header, or None where quotes are wrong."""
+    try:
+        return next(csv.reader([line], delimiter=separator, skipinitialspace=skip_blanks, strict=skip_blanks), [])
+    except csv.Error:
+        return None
+
+
+def _count_known(line: str, separator: str, naming: Naming) -> int:
+    return sum(naming.column(name) is not None for name in _split(line, separator) or ())
+
+
+def _find_problem(line: str, names: list[str], naming: Naming, shapes: Mapping[str, Shape]) -> str | None:
+    missing = _missing(names, naming, shapes)
+    if missing:
+        return f"{_guess(line, names, naming, shapes)}It lacks {', '.join(missing)}.{_advice(missing, names, naming)}"
+    if problem := naming.doubled(names):
+        return problem
+    if unfound := naming.unfound(names):
+        return f"--map speaks of {', '.join(map(show, unfound))}, which isn't there"
+    return None
+
+
+def _missing(names: list[str], naming: Naming, shapes: Mapping[str, Shape]) -> list[str]:
+    """Return the columns that are missing for the action that comes closest; none if there is one for any."""
+    given = {naming.column(name) for name in names} | set(naming.fixed)
+    stated = naming.fixed.get(ACTION)
+    candidates = shapes.values() if stated is None else [shapes[key_of(stated)]]
+    lacks = ([column for column in (ACTION, *shape.required) if column not in given] for shape in candidates)
+    return min(lacks, key=len)
+
+
+def _guess(line: str, names: list[str], naming: Naming, shapes: Mapping[str, Shape]) -> str:
+    """Return what a line probably is that stands where the header should."""
+    cells = [name.strip() for name in names]
+    if is_rule(line):
+        return "This is a table drawn for the eye: export it as CSV. "
+    if any(key_of(cell) in shapes for cell in cells):
+        return "This is a row already: put a line with the names of the columns before it. "
+    if any(naming.column(cell.strip("'`\u2018\u2019\u201c\u201d")) for cell in cells if naming.column(cell) is None):
+        return "Names must stand without these quotes. "
+    if sum(column in re.split(r"[^a-z_]+", line.lower()) for column in naming.columns.values()) > 1 >= len(cells):
+        return "Names must be separated by comma, semicolon, tab or |. "
+    if line.lstrip().startswith(("#", "//", "--", "/*")):
+        return "This is a comment: take it out. "
+    if "\udc80" <= max(line) <= "\udcff":
+        return "It isn't UTF-8: save the file as CSV UTF-8. "
+    return ""
+
+
+def _advice(missing: list[str], names: list[str], naming: Naming) -> str:
+    advice = ""
+    if suggested := naming.suggest([column for column in missing if column != ACTION], names):
+        advice = f" Perhaps --map {','.join(suggested)}."
+    if ACTION in missing:
+        advice += " Rows without an action need --action."
+    return advice
