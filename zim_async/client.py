@@ -144,7 +144,9 @@ class ZimClient:
             raise ConfigError(f"set {' and '.join(missing)} in the environment")
         app_id = os.environ["ZIM_APP_ID"]
         if not (app_id.isascii() and app_id.isdigit() and len(app_id) <= 10):
-            raise ConfigError("ZIM_APP_ID must be a whole number, the AppId shown in the vendor's console")
+            raise ConfigError(
+                f"ZIM_APP_ID must be a whole number, the AppId shown in the vendor's console, not {app_id[:40]!a}"
+            )
         if options.get("region") is None and options.get("base_url") is None:
             options = options | _place_from_env()
         return cls(int(app_id), os.environ["ZIM_SERVER_SECRET"], **options)

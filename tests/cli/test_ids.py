@@ -34,6 +34,10 @@ from zim_async.cli._ids import find_excess, find_flaw
         "Jörg",
         "李雷",
         "2-3",
+        "2024-01-02",
+        "[bob]",
+        "(alice)",
+        "true",
     ],
 )
 def test_what_ids_may_look_like(value: str) -> None:
@@ -77,6 +81,12 @@ def test_what_ids_may_look_like(value: str) -> None:
         ("=A1", "formula"),
         ("2-Sep", "date"),
         ("Sep-02", "date"),
+        ("01/02/2024", "date"),
+        ("2024-01-02 00:00:00", "date"),
+        ("TRUE", "truth value"),
+        ("[object Object]", "notation"),
+        ("ObjectId(5f1)", "notation"),
+        ("('alice',)", "notation"),
         ("b'alice'", "quote"),
         ("a&amp;b", "HTML"),
         ("'00123", "quote"),
