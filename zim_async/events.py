@@ -142,7 +142,7 @@ class Emitter:
         for place, observer in enumerate(self._observers):
             try:
                 observer(event)
-            except Exception:
+            except Exception:  # noqa: BLE001, whatever it is, it is logged
                 if place not in self._failed:
                     self._failed.add(place)
                     _log.exception("the observer %r failed; its further failures aren't logged", observer)
