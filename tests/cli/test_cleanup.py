@@ -411,6 +411,8 @@ async def test_a_dry_run_ends_as_the_run_would(capsys: pytest.CaptureFixture[str
     report = report_of(capsys)
     assert (report["bad_rows"], report["bad_lines"], report["bad_causes"]["action is missing"]) == (4, 4, 1)
     assert await run("cleanup", "a.csv", "--dry-run", "--failed", "a.csv") == 2
+    assert await run("cleanup", "a.csv", "--dry-run", "--failed", "failed.csv") == 2
+    assert not Path("failed.csv").exists()
 
 
 async def test_files_with_other_names(env: Sandbox) -> None:

@@ -63,6 +63,8 @@ def read(name: str, **options: Any) -> tuple[list[Action], list[Problem]]:
         pytest.param("\ufeff \n" + LINES, id="a byte order mark before json lines"),
         pytest.param("\n  \n\n" + ROWS, id="blank lines before the header"),
         pytest.param("\r\n" + ROWS.replace("\n", "\r\n"), id="a blank line of another system"),
+        pytest.param(",,,,\n;;;;\n" + ROWS, id="rows of nothing but separators before the header"),
+        pytest.param("\t" + TABS.replace("\n", "\n0\t")[:-2], id="a data frame's index, with tabs"),
         pytest.param(SEMICOLONS, id="semicolons"),
         pytest.param(TABS, id="tabs"),
         pytest.param(ROWS.replace(",", "|"), id="vertical bars"),
@@ -366,8 +368,8 @@ def test_a_type_for_all_rows_is_for_those_that_have_one(write: Write) -> None:
 @pytest.mark.parametrize(
     ("content", "options", "says"),
     [
-        (ROWS, {"fixed": {"action": "delete_conv"}}, "the column action is in the file"),
-        (ROWS, {"fixed": {"conv_type": "group"}}, "the column conv_type is in the file"),
+        (ROWS, {"fixed": {"action": "delete_conv"}}, "action is a column already"),
+        (ROWS, {"fixed": {"conv_type": "group"}}, "conv_type is a column already"),
         ("a,b\n", {"renames": ["a=from_user_id", "c=conv_id"], "fixed": {"action": "delete_conv"}}, "lacks conv_id"),
         (ROWS, {"renames": ["user=nickname"]}, "--map takes NAME=COLUMN"),
         (ROWS, {"renames": ["from_user_id"]}, "--map takes NAME=COLUMN"),

@@ -40,6 +40,7 @@ class Display:
         self._live = Live("reading", console=console, transient=True) if is_animated(console) else None
         self._get_time = get_time
         self._next_line_at = 0.0
+        self._untold: str | None = None  # the latest line, while it isn't shown
 
     def __enter__(self) -> Self:
         if self._live is not None:
@@ -49,17 +50,22 @@ class Display:
     def __exit__(self, *_: object) -> None:
         if self._live is not None:
             self._live.stop()
+        elif self._untold is not None:
+            tell(self._untold)
 
     def update(self, progress: Progress) -> None:
         """Show where the job stands."""
         for name in progress.tallies:
             self._update_bar(name, progress.of(name))
+        line = self._line(progress)
         if self._live is not None:
-            # As it is: a server's text may look like markup.
-            self._live.update(Group(self._bars, Text(self._line(progress))))
+            self._live.update(Group(self._bars, Text(line)))  # as it is: a server's text may look like markup
         elif (now := self._get_time()) >= self._next_line_at:
             self._next_line_at = now + LINE_SECONDS
-            tell(self._line(progress))
+            self._untold = None
+            tell(line)
+        else:
+            self._untold = line
 
     def notify(self, text: str) -> None:
         """Show a line that stays, above what moves."""

@@ -77,10 +77,10 @@ class Lines:
         return line
 
     def skip_blank(self) -> str:
-        """Pass over blank lines and byte order marks; return the first character of what follows, or nothing."""
+        """Pass over byte order marks and lines without text; return the first character of what follows, or nothing."""
         while line := self._back.popleft() if self._back else self._file.readline(MAX_LINE):
-            if text := line.lstrip("\ufeff \t\r\n"):
-                self._back.append(text)
+            if text := line.strip("\ufeff \t\r\n,;|"):
+                self._back.append(line.lstrip("\ufeff"))
                 return text[0]
             self.number += 1
         return ""

@@ -37,9 +37,9 @@ class Naming:
                 continue
             if column in found:
                 both = show(name) if name == found[column] else f"{show(found[column])} and {show(name)}"
-                return f"the column {column} is named twice, by {both}: which one is meant?"
+                return f"{column} is named twice, by {both}: which one is meant?"
             if column in self.fixed:
-                return f"the column {column} is in the file: leave the option for it out"
+                return f"{column} is a column already: leave the option for it out"
             found[column] = name
         return None
 
