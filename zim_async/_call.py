@@ -188,8 +188,14 @@ class Caller:
         except InvalidArgumentError:
             permit.cancel()
             raise
-        call = _Call(ready, self._limiter.of(action.name), priority)
-        outcome = await self._attempt(call, permit)
+        call = _Call(ready, self._limiter.of(action.name), priority, time.monotonic())
+        self._tell_start(call)
+        try:
+            outcome = await self._attempt(call, permit)
+        except BaseException as error:
+            self._tell_end(call, error)
+            raise
+        self._tell_end(call, outcome)
         if isinstance(outcome, ZimError):
             raise _stamped(outcome, action, call.attempts)
         return outcome
@@ -214,8 +220,7 @@ class Caller:
         call = _Call(action, limiter, priority, time.monotonic())
         call.ends_at = math.inf if deadline is None else call.started_at + deadline
         error: ZimError
-        if self._emitter.is_needed:
-            self._emitter.emit(CallStarted(action.name, priority, self._url.host or "", self._url.port or 443))
+        self._tell_start(call)
         try:
             async with asyncio.timeout(deadline):
                 permit = await limiter.acquire(priority, max_wait, owner=self)
@@ -327,6 +332,11 @@ class Caller:
         if observed:
             self._tell_attempt(call, outcome, time.monotonic() - sent_at)
         return outcome
+
+    def _tell_start(self, call: _Call) -> None:
+        if self._emitter.is_needed:
+            host, port = self._url.host or "", self._url.port or 443
+            self._emitter.emit(CallStarted(call.action.name, call.priority, host, port))
 
     def _tell_attempt(self, call: _Call, outcome: Response | ZimError, seconds: float) -> None:
         code, error = _code_and_error(outcome)

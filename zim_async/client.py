@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import AsyncIterator, Iterable, Mapping
-from typing import Any, Literal, Self, TypedDict, Unpack
+from typing import Any, Literal, Self, TypedDict, Unpack, cast
 
 import aiohttp
 
 from ._call import Caller
 from ._endpoints import Region, RegionName, quota_domain, resolve
+from ._environment import check_environment, read_app_id, read_place, read_secret
 from ._pages import Pages
 from ._protocol import Credentials, Response, ready_to_send, to_request
 from ._timeouts import RANGE, is_duration
@@ -131,7 +131,8 @@ class ZimClient:
     def from_env(cls, **options: Unpack[ClientOptions]) -> Self:
         """Build a client from the environment.
 
-        ``ZIM_APP_ID`` and ``ZIM_SERVER_SECRET`` are needed. ``ZIM_REGION`` or ``ZIM_BASE_URL`` say where to.
+        ``ZIM_APP_ID`` is needed, and ``ZIM_SERVER_SECRET`` or ``ZIM_SERVER_SECRET_FILE``, a file that holds the secret.
+        ``ZIM_REGION`` or ``ZIM_BASE_URL`` say where to.
 
         Args:
             **options: Those of the class. They go before the environment.
@@ -139,17 +140,12 @@ class ZimClient:
         Raises:
             ConfigError: A variable is missing, or an option is out of range.
         """
-        missing = [name for name in ("ZIM_APP_ID", "ZIM_SERVER_SECRET") if not os.environ.get(name)]
-        if missing:
-            raise ConfigError(f"set {' and '.join(missing)} in the environment")
-        app_id = os.environ["ZIM_APP_ID"]
-        if not (app_id.isascii() and app_id.isdigit() and len(app_id) <= 10):
-            raise ConfigError(
-                f"ZIM_APP_ID must be a whole number, the AppId shown in the vendor's console, not {app_id[:40]!a}"
-            )
+        check_environment()
+        app_id = read_app_id()
         if options.get("region") is None and options.get("base_url") is None:
-            options = options | _place_from_env()
-        return cls(int(app_id), os.environ["ZIM_SERVER_SECRET"], **options)
+            region, options["base_url"] = read_place()
+            options["region"] = cast("RegionName | None", region)  # any text: checked with the other options
+        return cls(app_id, read_secret(), **options)
 
     def __repr__(self) -> str:
         if not hasattr(self, "_caller"):
@@ -472,12 +468,3 @@ class ZimClient:
         ready = ready_to_send(action)
         turn = await self._caller.enter_queue(ready, priority, deadline, max_wait)
         return await self._caller.send(ready, turn, priority, retry)
-
-
-def _place_from_env() -> ClientOptions:
-    region, base_url = os.environ.get("ZIM_REGION"), os.environ.get("ZIM_BASE_URL")
-    if region and base_url:
-        raise ConfigError("set ZIM_REGION or ZIM_BASE_URL in the environment, not both")
-    if region:
-        return {"region": region}  # type: ignore[typeddict-item]  # any text: checked with the other options
-    return {"base_url": base_url or None}

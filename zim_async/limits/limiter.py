@@ -6,9 +6,9 @@ import asyncio
 from collections.abc import Mapping
 from typing import Any, Final, Self, TypeAlias
 
-from ..actions import ACTIONS, Action, find_action_class
+from ..actions import Action, find_action_class
 from ._action import ActionLimiter
-from ._checks import action_name, check_rate
+from ._checks import KNOWN, action_name, check_rate
 from ._local import LocalWindow
 from .window import WindowFactory
 
@@ -95,7 +95,7 @@ class RateLimiter:
     @property
     def qps(self) -> Mapping[str, float]:
         """Calls a second by action; set it, while running too, to a number or to a mapping of those to change."""
-        return {name: self._rate_of(name) for name in {**ACTIONS, **self._rates, **self._limiters}}
+        return {name: self._rate_of(name) for name in dict.fromkeys([*KNOWN, *self._rates, *self._limiters])}
 
     @qps.setter
     def qps(self, qps: Rate) -> None:
