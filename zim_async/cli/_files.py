@@ -51,7 +51,7 @@ class BadFile(Exception):  # noqa: N818, a file is bad, not a program
 
 
 class Lines:
-    """The lines of a file, one by one; those since ``mark`` can be put back, but for the first.
+    """The lines of a file, one by one; those since ``mark`` can be put back.
 
     Attributes:
         number: The number of the latest line.
@@ -89,9 +89,9 @@ class Lines:
         """Begin to keep lines that may be put back."""
         self._since_mark.clear()
 
-    def put_back(self) -> None:
-        """Have the lines since ``mark`` come again, but for the first."""
-        again = self._since_mark[1:]
+    def put_back(self, *, after: int) -> None:
+        """Have the lines since ``mark`` come again, after some of them that don't."""
+        again = self._since_mark[after:]
         self._back.extendleft(reversed(again))
         self.number -= len(again)
 
