@@ -386,6 +386,7 @@ def test_a_type_for_all_rows_is_for_those_that_have_one(write: Write) -> None:
         (ROWS, {"renames": ["a=conv_id", "b=conv_id"]}, "twice"),
         (ROWS, {"renames": ["nick=conv_id"]}, "'nick'"),
         (ROWS, {"fixed": {"action": "fly"}}, "--action must be one of"),
+        (ROWS, {"fixed": {"conv_type": "room"}}, "conv_type must be peer"),
         (ROWS, {"fixed": {"action": "clear_peer_message", "conv_type": "group"}}, "doesn't belong"),
         (
             "x,from_user_id,conv_id\n",
@@ -439,9 +440,10 @@ class TagUsers(Action):
     user_ids: tuple[str, ...]
     level: int = 1
     remark: str = ""
+    by_user_id: str | None = None
 
 
-OWN: list[Action] = [MuteRoom("r1"), TagUsers(("alice", "bob"), 7, "any text, 'quoted'\nover lines"), GROUP]
+OWN: list[Action] = [MuteRoom("r1"), TagUsers(("alice", "bob"), 7, "any text, 'quoted'\nover lines", "carol"), GROUP]
 
 
 @pytest.mark.parametrize("form", ["csv", "jsonl"])

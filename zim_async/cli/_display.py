@@ -38,6 +38,7 @@ class Display:
         self._bars = Bars(*columns, console=console, speed_estimate_period=RATE_SECONDS, get_time=get_time)
         self._tasks: dict[str, TaskID] = {}  # by action
         self._live = Live("reading", console=console, transient=True) if is_animated(console) else None
+        self._console = console
         self._get_time = get_time
         self._next_line_at = 0.0
         self._untold: str | None = None  # the latest line, while it isn't shown
@@ -72,7 +73,7 @@ class Display:
         if self._live is not None:
             self._live.console.print(text)
         else:
-            tell(text)
+            tell(f"\n{text}" if self._console.file.isatty() else text)  # after the terminal's own ^C
 
     def _update_bar(self, name: str, progress: Progress) -> None:
         if name not in self._tasks:
