@@ -1,7 +1,7 @@
 """A web call beside a clean-up: how long it waits for its permit, with bulk calls in bursts and a slot apart.
 
-Real sockets and real time: a hundred endless bulk calls, and an interactive one each second. `python -m benchmarks.beside`
-(about 2 minutes) prints the table and draws results/beside.svg and .png.
+Real sockets and real time: a hundred endless bulk calls, and an interactive one each second.
+`python -m benchmarks.beside` (about 2 minutes) prints the table and draws results/beside.svg and .png.
 """
 
 import argparse

@@ -39,7 +39,14 @@ async def nothing_left_behind(request: pytest.FixtureRequest) -> AsyncIterator[N
 
 @pytest.fixture(autouse=True)
 def no_credentials(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("ZIM_APP_ID", "ZIM_SERVER_SECRET", "ZIM_REGION", "ZIM_BASE_URL"):
+    for name in (
+        "ZIM_APP_ID",
+        "ZIM_SERVER_SECRET",
+        "ZIM_SERVER_SECRET_FILE",
+        "ZIM_REGION",
+        "ZIM_BASE_URL",
+        "ZIM_REDIS_URL",
+    ):
         monkeypatch.delenv(name, raising=False)
 
 

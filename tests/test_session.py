@@ -14,6 +14,7 @@ from yarl import URL
 
 from zim_async import ClosedError, ConfigError, SessionManager, TransportError, ZimError
 from zim_async._protocol import RawResponse
+from zim_async.sandbox import Sandbox
 
 QUERY = "Signature=hush"
 
@@ -353,3 +354,45 @@ def test_closing_from_another_loop_than_the_one_in_use_is_told_so() -> None:
                 await asyncio.to_thread(lambda: asyncio.run(sessions.close()))
 
     asyncio.run(main())
+
+
+async def test_a_proxy_is_for_https_and_never_for_this_machine(box: Sandbox) -> None:
+    asked: list[bytes] = []
+
+    async def refuse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        asked.append(await reader.readuntil(b"\r\n\r\n"))
+        writer.write(b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n")
+        writer.close()
+        await writer.wait_closed()
+
+    async with await asyncio.start_server(refuse, "127.0.0.1") as server:
+        port = server.sockets[0].getsockname()[1]
+        async with SessionManager(proxy=f"http://127.0.0.1:{port}") as sessions:
+            error = await sessions.request("POST", URL("https://zim.example/"), QUERY, b"{}", **LIMITS)
+            assert isinstance(error, TransportError)
+            assert not error.maybe_applied
+            assert asked[0].startswith(b"CONNECT zim.example:443")
+            answer = await sessions.request("POST", URL(box.base_url), QUERY, b"{}", **LIMITS)
+            assert isinstance(answer, RawResponse)
+            local = await sessions.request("POST", URL("https://127.0.0.1:1/"), QUERY, b"{}", **LIMITS)
+            assert isinstance(local, TransportError)
+    assert len(asked) == 1
+    assert QUERY.encode() not in asked[0]
+
+
+@pytest.mark.parametrize("proxy", ["socks5://user:pass-word@proxy:1080", "proxy:3128", "http://", ""])
+def test_a_proxy_of_another_kind_is_refused_and_its_password_not_shown(proxy: str) -> None:
+    with pytest.raises(ConfigError, match="URL of an HTTP proxy") as caught:
+        SessionManager(proxy=proxy)
+    assert "pass-word" not in str(caught.value)
+
+
+async def test_a_proxy_that_is_set_and_not_used_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    url = URL("https://127.0.0.1:1/")
+    async with SessionManager() as sessions, SessionManager(proxy="http://127.0.0.1:1") as with_proxy:
+        assert "HTTPS_PROXY" not in str(await sessions.request("POST", url, QUERY, b"{}", **LIMITS))
+        monkeypatch.setenv("HTTPS_PROXY", "http://user:pass-word@proxy.example:3128")
+        error = str(await sessions.request("POST", url, QUERY, b"{}", **LIMITS))
+        assert "HTTPS_PROXY is set, but not used here" in error
+        assert "pass-word" not in error
+        assert "HTTPS_PROXY" not in str(await with_proxy.request("POST", url, QUERY, b"{}", **LIMITS))

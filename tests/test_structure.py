@@ -9,7 +9,7 @@ FLOORS = (
     {"errors", "events", "_timeouts", "_round_trip"},
     {"actions", "_codes"},
     {"_protocol", "_endpoints", "retry", "limits"},
-    {"session", "_server_clock", "_pages"},
+    {"session", "_server_clock", "_pages", "_environment"},
     {"_call"},
     {"client"},
     {"bulk"},

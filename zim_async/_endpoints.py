@@ -44,7 +44,7 @@ def resolve(region: str | None, base_url: str | None) -> URL:
 
 def quota_domain(url: URL) -> str:
     """Return the name of the side whose quota a URL draws on: every host but a loopback one leads to the vendor."""
-    return f"loopback:{url.port}" if _is_loopback(url.host or "") else "vendor"
+    return f"loopback:{url.port}" if is_loopback(url.host or "") else "vendor"
 
 
 def _checked(base_url: str) -> URL:
@@ -57,12 +57,13 @@ def _checked(base_url: str) -> URL:
         raise ConfigError("base_url must be a URL such as https://zim-api.zego.im/")
     if url.user or url.password or url.raw_query_string or url.raw_fragment:
         raise ConfigError("base_url must hold no user, password, query or fragment")
-    if url.scheme == "http" and not _is_loopback(host):
+    if url.scheme == "http" and not is_loopback(host):
         raise ConfigError(f"base_url must be https: plain http is for loopback only, not for {host}")
     return url
 
 
-def _is_loopback(host: str) -> bool:
+def is_loopback(host: str) -> bool:
+    """Tell whether a host is this machine by its name."""
     if host == "localhost":
         return True
     try:

@@ -19,16 +19,23 @@ import aiohttp
 from multidict import CIMultiDict
 from yarl import URL
 
+from ._endpoints import is_loopback
 from ._protocol import RawResponse
 from ._round_trip import RoundTrips
 from ._timeouts import TimeoutGroup
 from .errors import ClosedError, ConfigError, TransportError, ZimError
 
 # Failures before a request can have left: the server saw nothing.
-_NEVER_SENT: Final = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError, aiohttp.ServerFingerprintMismatch)
+_NEVER_SENT: Final = (
+    aiohttp.ClientConnectorError,
+    aiohttp.ClientHttpProxyError,
+    aiohttp.ConnectionTimeoutError,
+    aiohttp.ServerFingerprintMismatch,
+)
 _CONTENT_TYPE: Final = "Content-Type"
 _LARGE_BODY: Final = 2**20  # bytes, from which aiohttp warns of what isn't a file
 _JSON: Final = "application/json"
+_PROXY_UNUSED: Final = ". HTTPS_PROXY is set, but not used here: SessionManager(proxy=...) takes one"
 CONNECT_SHARE: Final = 0.95  # of a timeout, for name resolution and connecting
 Timeout: TypeAlias = tuple[TimeoutGroup, aiohttp.ClientTimeout]
 
@@ -42,9 +49,10 @@ class SessionManager:
         session: A session of the caller's own. It lends its connections, default headers, authentication and
             traces. It is never closed here, nor are cookies put in its jar.
         trust_env: Whether proxies and ``.netrc`` of the environment apply.
+        proxy: The URL of a proxy for https. It is never used for a server on this machine.
 
     Raises:
-        ConfigError: ``session`` is no ``aiohttp.ClientSession``.
+        ConfigError: ``session`` is no ``aiohttp.ClientSession``, or ``proxy`` no URL of an HTTP proxy.
 
     Example:
         async with SessionManager() as sessions:
@@ -52,11 +60,14 @@ class SessionManager:
             india = ZimClient(other_app_id, other_secret, region="bom", sessions=sessions)
     """
 
-    def __init__(self, *, session: aiohttp.ClientSession | None = None, trust_env: bool = False) -> None:
+    def __init__(
+        self, *, session: aiohttp.ClientSession | None = None, trust_env: bool = False, proxy: str | None = None
+    ) -> None:
         if session is not None and not isinstance(session, aiohttp.ClientSession):
             raise ConfigError(f"session must be an aiohttp.ClientSession, not {type(session).__name__}")
         self._lender = session
         self._trust_env = trust_env
+        self._proxy = None if proxy is None else _checked_proxy(proxy)
         self._session: aiohttp.ClientSession | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._timeouts: dict[float, Timeout] = {}  # by seconds
@@ -110,6 +121,7 @@ class SessionManager:
                 data=io.BytesIO(body) if body is not None and len(body) > _LARGE_BODY else body,
                 allow_redirects=False,
                 timeout=connecting,
+                proxy=self._proxy_for(host) if self._proxy else None,
                 middlewares=None if method == "POST" else (_send_once,),
             )
             content = await _read_bounded(response, max_bytes)
@@ -120,7 +132,7 @@ class SessionManager:
         except Exception as error:  # noqa: BLE001, a lent session's trace hooks may raise anything
             if isinstance(error, RuntimeError) and session.closed:
                 return ClosedError("the aiohttp session was closed; nothing was sent")
-            return _to_transport_error(error)
+            return _to_transport_error(error, proxy_unused=not (self._proxy or self._trust_env or self._lender))
         finally:
             group.stop(task)
             if not loop.is_closed():  # else thrown away with its loop, which `_move_to` accounts for
@@ -156,6 +168,9 @@ class SessionManager:
             session, self._session = self._session, None
             if session is not None:
                 await session.close()
+
+    def _proxy_for(self, host: URL) -> URL | None:
+        return self._proxy if host.scheme == "https" and not is_loopback(host.host or "") else None
 
     def _new_timeout(self, seconds: float, loop: asyncio.AbstractEventLoop) -> Timeout:
         # aiohttp times the connecting alone, so that a failure there is told apart from one after sending.
@@ -229,6 +244,17 @@ def _url(host: URL, query: str) -> URL:
     )
 
 
+def _checked_proxy(proxy: str) -> URL:
+    try:
+        url = URL(proxy)
+        if url.scheme in ("http", "https") and url.host:
+            return url
+    except (TypeError, ValueError):
+        pass
+    # Not shown: it may hold a password.
+    raise ConfigError("proxy must be the URL of an HTTP proxy, such as http://proxy.example:3128")
+
+
 async def _send_once(request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:
     """Keep aiohttp from repeating a GET: its signature and its permit are good for one request.
 
@@ -258,7 +284,7 @@ async def _read_bounded(response: aiohttp.ClientResponse, max_bytes: int) -> byt
     return content
 
 
-def _to_transport_error(error: Exception) -> TransportError:
+def _to_transport_error(error: Exception, *, proxy_unused: bool = False) -> TransportError:
     # Only the class names the failure: aiohttp's own texts hold the signed URL.
     name = type(error).__name__
     if isinstance(error, aiohttp.ClientConnectorCertificateError):
@@ -270,9 +296,10 @@ def _to_transport_error(error: Exception) -> TransportError:
         )
     if isinstance(error, _NEVER_SENT):
         reason = error.strerror if isinstance(error, OSError) else None
+        hint = proxy_unused and any(os.environ.get(name) for name in ("HTTPS_PROXY", "https_proxy"))
         return TransportError(
             f"no connection to the server ({name}{f': {reason}' if reason else ''});"
-            " nothing was sent. Check the network, the region or the base URL",
+            f" nothing was sent. Check the network, the region or the base URL{_PROXY_UNUSED if hint else ''}",
             maybe_applied=False,
         )
     if isinstance(error, TimeoutError):

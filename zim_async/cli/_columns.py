@@ -13,11 +13,12 @@ import typing
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import MISSING, dataclass, fields
 from enum import Enum
+from types import NoneType
 from typing import Any, Final
 
 from ..actions import Action, QueryConversationList, action_classes
 from ._files import show
-from ._ids import find_excess, find_flaw
+from ._ids import find_excess, find_flaw, is_plain
 
 ACTION: Final = "action"
 
@@ -96,28 +97,23 @@ def _hints(kind: type[Action]) -> dict[str, Any]:
 
 
 def _reader(column: str, hint: object, literal_ids: bool) -> Callable[[Any], object]:
+    if set(typing.get_args(hint)) == {str, NoneType}:
+        hint = str  # what is None has an empty cell
     if isinstance(hint, type) and issubclass(hint, Enum):
         return _enum_reader(column, hint)
     if hint is not str:
         return lambda value: _from_json(column, value, typing.get_origin(hint) or hint)
     if not column.endswith("_id"):
         return lambda value: value
-    return _literal_id_reader(column) if literal_ids else _id_reader(column)
+    return _id_reader(column, literal=literal_ids)
 
 
-def _id_reader(column: str) -> Callable[[Any], object]:
+def _id_reader(column: str, *, literal: bool) -> Callable[[Any], object]:
     def read(value: object) -> object:
-        if isinstance(value, str) and (flaw := find_flaw(value) or find_excess(value)):
-            raise BadRow(f"{column} has {flaw}", f": {show(value)}")
-        return value
-
-    return read
-
-
-def _literal_id_reader(column: str) -> Callable[[Any], object]:
-    def read(value: object) -> object:
-        if isinstance(value, str) and (excess := find_excess(value)):
-            raise BadRow(f"{column} has {excess}", f": {show(value)}")
+        if isinstance(value, str) and not is_plain(value):
+            flaw = None if literal else find_flaw(value)
+            if problem := flaw or find_excess(value):
+                raise BadRow(f"{column} has {problem}", f": {show(value)}")
         return value
 
     return read

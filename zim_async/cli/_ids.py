@@ -13,8 +13,10 @@ import unicodedata
 from typing import Final
 
 MAX_ID_BYTES: Final = 32  # in UTF-8, as the server counts
-# No rule below fits these, as most IDs do: a look at one pattern instead of many.
-_PLAIN: Final = re.compile(r"[A-Za-z][A-Za-z0-9_-]{5,30}[0-9]|[0-9]{1,32}|[A-Za-z][A-Za-z0-9_]{0,30}[0-9]")
+# Tells most IDs at one look from those that need more: no rule below fits these.
+is_plain: Final = re.compile(
+    r"[A-Za-z][A-Za-z0-9_-]{5,30}[0-9]|[0-9]{1,32}|[0-9A-Za-z]{10,32}|[A-Za-z][A-Za-z0-9_]{0,30}[0-9]"
+).fullmatch
 _QUOTES: Final = "\"'`\u00b4\u2018\u2019\u201a\u201c\u201d\u201e\u00ab\u00bb"
 # Printable by Unicode's word, and yet nothing is seen of them: fillers, joiners, variation selectors, blank braille.
 _UNSEEN: Final = "\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef"
@@ -32,18 +34,18 @@ _SHAPES: Final = tuple(
         (r"[+-]?\d+[.,]0*", "a data frame's number with decimals"),
         (r"\d{1,3}([, ]\d{3})+([.,]\d+)?", "a number in groups of thousands"),
         (rf"\d{{1,2}}-{_MONTH}(-\d\d(\d\d)?)?|{_MONTH}-\d\d", "a spreadsheet's date"),
+        (r"\d{1,4}([/.-])\d{1,2}\1\d{1,4}[ T]\d\d?:\d\d.*|\d{1,2}/\d{1,2}/\d{2,4}", "a date"),
+        (r"TRUE|FALSE", "a spreadsheet's truth value"),
+        (r"\[object \w+\]|(ObjectId|UUID|Decimal)\(.*\)|\(.*,\)|\[['\"].*['\"]\]", "a program's notation"),
         (r"b'.*'|b\".*\"", "Python's notation for bytes"),
         (r".*&(amp|lt|gt|quot|apos|nbsp|#\d+);.*", "an HTML entity"),
     )
 )
-_ANY_SHAPE: Final = re.compile("|".join(pattern.pattern for pattern, _ in _SHAPES))
 
 
 def find_flaw(value: str) -> str | None:
     """Return what betrays an ID that was altered, or None for one that looks as it should."""
-    if _PLAIN.fullmatch(value):
-        return None
-    return _find_invisible(value) or _find_ends(value) or _find_shape(value) or _find_second_encoding(value)
+    return _find_invisible(value) or _find_shape(value) or _find_ends(value) or _find_second_encoding(value)
 
 
 def find_excess(value: str) -> str | None:
@@ -81,9 +83,7 @@ def _find_ends(value: str) -> str | None:
 
 
 def _find_shape(value: str) -> str | None:
-    if _ANY_SHAPE.fullmatch(value) is None:
-        return None
-    return next(cause for pattern, cause in _SHAPES if pattern.fullmatch(value))
+    return next((cause for pattern, cause in _SHAPES if pattern.fullmatch(value)), None)
 
 
 def _find_second_encoding(value: str) -> str | None:

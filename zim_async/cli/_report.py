@@ -51,8 +51,10 @@ def code_lines(progress: Progress) -> Iterator[str]:
 def last_words(progress: Progress, *, app_id: int, ignore_not_found: bool, journal: str | None) -> Iterator[str]:
     """Yield what to do about a job that isn't simply done. Without a journal there is nowhere to look rows up."""
     if progress.remaining or progress.interrupted:
-        yield "interrupted; run the same again to resume"
+        yield "interrupted" if journal is None else "interrupted; run the same again to resume"
         return
+    if progress.done == progress.total:
+        yield f"all done: {progress.done}" if progress.total else "there were no rows"
     if journal is not None:
         for state in (State.REFUSED, State.NOT_FOUND):
             if progress.count(state) and not (ignore_not_found and state is State.NOT_FOUND):

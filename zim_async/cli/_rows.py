@@ -71,7 +71,7 @@ class RowReader:
         for column, value in fixed.items():
             if (read := shape.readers.get(column)) is not None:
                 values[column] = read(value)
-        if missing := [column for column in shape.required if column not in values]:
+        if len(values) < len(shape.readers) and (missing := [c for c in shape.required if c not in values]):
             raise BadRow(f"{' and '.join(missing)} is missing")
         try:
             return shape.kind(**values)
@@ -87,8 +87,8 @@ class RowReader:
             return shape
         shape = self.shapes.get(key_of(called))
         if shape is None:
-            if called == ACTION:
-                raise BadRow("the header once more")
+            if key_of(called.lstrip("\ufeff")) == ACTION:
+                raise BadRow("the header once more, as where files were put together")
             names = " or ".join(shape.name for shape in self.shapes.values())
             raise BadRow(f"action must be {names}", f", not {show(called)}")
         self._spellings[called] = shape

@@ -99,6 +99,7 @@ class ActionLimiter:
         self._bucket = TokenBucket(self._qps)
         self._queue = Queue()
         self._in_flight = 0
+        self._reign += 1
         self._throttle_log = ThrottleLog(self._action)
 
     def __repr__(self) -> str:
@@ -212,23 +213,32 @@ class ActionLimiter:
         calls = self._queue.pop_owned(owner, most)
         for call in calls:
             if not call.done():
-                self._fail(call, ClosedError(reason))
+                self._fail(call, ClosedError(reason, action=self._action))
         return bool(calls)
 
     async def close(self) -> None:
-        """Fail all waiting calls with ``ClosedError``, and close the window. The next call opens it anew."""
-        if self._loop is asyncio.get_running_loop():
-            queue, self._queue = self._queue, Queue()
+        """Fail all waiting calls with ``ClosedError``, and close the window. The next call opens it anew.
+
+        Raises:
+            ClosedError: The limiter is in use on another event loop.
+        """
+        if self._loop is not asyncio.get_running_loop():
+            self._check_unused()
+        else:
             for priority in PRIORITIES:
-                while (call := queue.pop(priority)) is not None:
-                    call.set_exception(ClosedError("the limiter was closed while the call waited; nothing was sent"))
-            self._expect()
-            self._loop = None
+                while (call := self._queue.pop(priority)) is not None:
+                    reason = "the limiter was closed while the call waited; nothing was sent"
+                    call.set_exception(ClosedError(reason, action=self._action))
+        self._forget_calls()
+        self._expect()
+        self._loop = None
         await self._window.close()
 
     def _enqueue(self, priority: Priority, max_wait: float | None, owner: object, again: bool) -> WaitingCall:
         if max_wait is not None and (wait := self.estimated_wait(priority)) > max_wait:
-            raise _queue_timeout("would be", wait, max_wait)
+            raise self._queue_timeout(
+                f"the wait in the queue is likely to be {wait:.1f} s, more than {max_wait=:g}", wait
+            )
         loop = asyncio.get_running_loop()
         call = WaitingCall(priority, owner, loop)
         first = priority == "interactive" and not self._queue.interactive
@@ -255,6 +265,7 @@ class ActionLimiter:
             except ZimError as error:
                 if (call := queue.pop(priority)) is None:
                     break
+                error.action = self._action
                 call.set_exception(error)
                 continue
             if permit is None:
@@ -286,7 +297,12 @@ class ActionLimiter:
 
     def _time_out(self, call: WaitingCall, max_wait: float) -> None:
         if not call.done():
-            self._fail(call, _queue_timeout("is still", self.estimated_wait(call.priority), max_wait))
+            wait = self.estimated_wait(call.priority)
+            self._fail(call, self._queue_timeout(f"still in the queue after {max_wait=:g} s", wait))
+
+    def _queue_timeout(self, text: str, wait: float) -> QueueTimeoutError:
+        text += f"; nothing was sent. A call that comes now would wait some {wait:.1f} s"
+        return QueueTimeoutError(text, estimated_wait=wait, action=self._action)
 
     def _fail(self, call: WaitingCall, error: ZimError) -> None:
         self._queue.note_left(call)
@@ -296,22 +312,17 @@ class ActionLimiter:
     def _take_over(self, loop: asyncio.AbstractEventLoop) -> None:
         if self._pid != os.getpid():
             self._start_afresh()
-        elif self._loop is not None:
-            if not self._loop.is_closed() and (self._queue or self._in_flight):
-                raise ClosedError(
-                    "this application's quota is in use on another event loop of this process. Either run all its"
-                    " calls on one background loop, or share the quota through Redis (zim_async.limits.redis)"
-                )
+        else:
+            self._check_unused()
             self._forget_calls()
             self._expect()
         self._loop = loop
-        self._reign += 1
         self._window.open(self._admit)
 
-
-def _queue_timeout(verb: str, wait: float, max_wait: float) -> QueueTimeoutError:
-    return QueueTimeoutError(
-        f"the wait in the queue {verb} some {wait:.1f} s, more than max_wait={max_wait:g}; nothing was sent."
-        " Try again after that time",
-        estimated_wait=wait,
-    )
+    def _check_unused(self) -> None:
+        if self._loop is not None and not self._loop.is_closed() and (self._queue or self._in_flight):
+            raise ClosedError(
+                "this application's quota is in use on another event loop of this process. Either run all its"
+                " calls on one background loop, or share the quota through Redis (zim_async.limits.redis)",
+                action=self._action,
+            )

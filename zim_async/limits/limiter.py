@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 from typing import Any, Final, Self, TypeAlias
+from weakref import WeakSet
 
-from ..actions import ACTIONS, Action, find_action_class
+from ..actions import Action, find_action_class
 from ._action import ActionLimiter
-from ._checks import action_name, check_rate
+from ._checks import KNOWN, action_name, check_rate
 from ._local import LocalWindow
 from .window import WindowFactory
 
@@ -40,6 +41,7 @@ class RateLimiter:
         self._limiters: dict[str, ActionLimiter] = {}
         self._rate_of_all: float | None = None
         self._rates: dict[str, float] = {}
+        self._users: WeakSet[object] = WeakSet()
         if qps is not None:
             self.qps = qps
 
@@ -87,15 +89,31 @@ class RateLimiter:
             while limiter.abandon(owner, reason, ABANDONED_AT_A_TIME):  # noqa: ASYNC110, others take their turn
                 await asyncio.sleep(0)
 
+    def attach(self, user: object) -> None:
+        """Note who uses the limiter, for as long as it lives or until it is detached.
+
+        Args:
+            user: A client, say.
+        """
+        self._users.add(user)
+
+    async def detach(self, user: object) -> None:
+        """Note who uses the limiter no more.
+
+        Args:
+            user: As given to ``attach``.
+        """
+        self._users.discard(user)
+
     @property
     def idle(self) -> bool:
-        """Whether nothing is lost if the limiter is forgotten."""
-        return all(limiter.idle for limiter in self._limiters.values())
+        """Whether nobody uses the limiter, and nothing is lost if it is forgotten."""
+        return not self._users and all(limiter.idle for limiter in self._limiters.values())
 
     @property
     def qps(self) -> Mapping[str, float]:
         """Calls a second by action; set it, while running too, to a number or to a mapping of those to change."""
-        return {name: self._rate_of(name) for name in {**ACTIONS, **self._rates, **self._limiters}}
+        return {name: self._rate_of(name) for name in dict.fromkeys([*KNOWN, *self._rates, *self._limiters])}
 
     @qps.setter
     def qps(self, qps: Rate) -> None:

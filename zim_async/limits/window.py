@@ -9,7 +9,8 @@ How the two halves talk to each other:
    zero, the window calls ``on_change`` each time that asking again is worth it: a local one by a timer, a remote
    one when permits have arrived. A remote one books ahead by what it was told.
 4. Every permit ends once, by ``release`` or ``cancel``. The limiter sees to that.
-5. Pacing of bulk calls is the window's business: ``try_take("bulk")`` returns None until one is due.
+5. Pacing of bulk calls is the window's business: ``try_take("bulk")`` returns None until one is due. An interactive
+   call can have any permit. No bulk call is asked for while an interactive one waits, but for one in ten.
 6. A window that can't reach its quota raises from ``try_take``, a fresh error each time. The call that was asked
    for ends with it. It does so only after an ``on_change``, and until it was told to expect no calls.
 7. ``open`` comes before everything else, on the event loop that is used from then on. It comes again when another
