@@ -25,7 +25,7 @@ from ._codes import Verdict, verdict_of
 from .actions import Action, ClearMemberGroupMessage, ClearPeerMessage, Conversation, ConvType, DeleteConv, check_id
 from .bulk import Group, History, Outcome, Progress, State, read_summaries, run_steps
 from .client import ZimClient
-from .errors import ApiError, InvalidArgumentError, NotFoundError, ProtocolError, ZimError
+from .errors import ApiError, InvalidArgumentError, NotFoundError, ProtocolError, QuotaUnavailableError, ZimError
 from .retry import RetryPolicy
 
 UNKNOWN_CONVERSATION: Final = 660800002
@@ -274,7 +274,7 @@ class _Erasing:
         return error.code == UNKNOWN_CONVERSATION  # it was listed: it went away meanwhile
 
     def waits_out(self, error: ZimError) -> bool:
-        return verdict_of(error) in (Verdict.RETRY, Verdict.SLOW_DOWN)
+        return isinstance(error, QuotaUnavailableError) or verdict_of(error) in (Verdict.RETRY, Verdict.SLOW_DOWN)
 
 
 class _Past:

@@ -26,6 +26,7 @@ from ..errors import (
     JournalError,
     NotFoundError,
     ProtocolError,
+    QuotaUnavailableError,
     RateLimitedError,
     ZimError,
 )
@@ -125,28 +126,28 @@ class Lane:
 
     async def _next_turn(self) -> tuple[Row, Permit] | None:
         """Return the next row and the permit to send it, or None when there is nothing to send any more."""
-        while True:
+        while await self._read_rows():
             probing = self.outage.reason is not None
             if probing:
                 await self.outage.wait(self._stop)
-            permit = await self._take_permit() if await self._read_rows() else None
+            permit = await self._take_permit()
             if permit is None:
-                return None
-            if probing or self.outage.reason is None:
-                self._in_flight += 1
-                return self._rows.popleft(), permit
-            permit.cancel()  # an outage began while this waited its turn
+                continue
+            if self._stop.is_set() or not (probing or self.outage.reason is None):
+                permit.cancel()  # the job ends, or an outage began, while this waited its turn
+                continue
+            self._in_flight += 1
+            return self._rows.popleft(), permit
+        return None
 
     async def _take_permit(self) -> Permit | None:
         try:
-            permit = await self._limiter.acquire("bulk", owner=self._shared)
+            return await self._limiter.acquire("bulk", owner=self._shared)
         except ClosedError as error:
             self._stop.set(error)
-            return None
-        if self._stop.is_set():
-            permit.cancel()
-            return None
-        return permit
+        except QuotaUnavailableError as error:
+            self.outage.fail(error)
+        return None
 
     async def _read_rows(self) -> bool:
         """Read further rows if there are none at hand; tell whether there are any to send."""
