@@ -18,14 +18,15 @@ import sys
 import tempfile
 import time
 from asyncio.subprocess import DEVNULL
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from benchmarks.overhead import resident_bytes
-from zim_async import ConvType, RateLimiter, ZimClient, erase_users
+from zim_async import RateLimiter, ZimClient, erase_users
 from zim_async.bulk import State, read_journal
-from zim_async.erase import read_erasures
+from zim_async.erase import UNKNOWN_CONVERSATION, read_erasures
 from zim_async.sandbox import Sandbox
 
 APP_ID, SECRET = 1, "a secret for benchmarks"
@@ -129,57 +130,77 @@ async def run_killed(path: str, qps: float) -> None:
         await erase_users(zim, users(KILLED_USERS), journal=path)
 
 
-async def kill_jobs(kills: int) -> dict[str, float]:
-    """Kill jobs at random moments, under faults, each resumed until it is killed no more; compare with the server."""
-    generator = random.Random(7)
-    totals: dict[str, float] = dict.fromkeys(("kills", "jobs", "left", "others_gone", "sent_again", "at_most"), 0)
-    totals["deleted_before_cleared"] = 0
+async def kill_jobs(kills: int, seed: int) -> dict[str, int]:
+    """Kill jobs at random moments, under faults, each resumed until it is done; compare with the server."""
+    generator = random.Random(seed)
+    totals = Counter(dict.fromkeys(("left", "others_gone", "deleted_before_cleared", "not_reported_erased"), 0))
     while totals["kills"] < kills:
         with tempfile.TemporaryDirectory(prefix="zim_async-") as directory:
             await kill_one_job(Path(directory, "journal"), generator, totals, kills)
-        totals["jobs"] += 1
-    return totals
+    return dict(totals)
 
 
-async def kill_one_job(path: Path, generator: random.Random, totals: dict[str, float], kills: int) -> None:
-    async with Sandbox(app_id=APP_ID, server_secret=SECRET, qps=None, strict=True) as box:
-        populate(box, KILLED_USERS, KILLED_CONVERSATIONS)
-        box.add_message("friend-0", "member")
+class Accounts:
+    """A server's state of its own: which conversations are listed, and which have messages."""
+
+    def __init__(self) -> None:
+        self.messages = {  # of those listed, by user, conversation and type
+            (user, f"{kind}-{n}", conv_type): True
+            for user in (*users(KILLED_USERS), "somebody else")
+            for n in range(KILLED_CONVERSATIONS // 2)
+            for kind, conv_type in (("friend", 0), ("group", 2))
+        }
+        self.deleted_before_cleared = 0
+
+    def serve(self, box: Sandbox) -> None:
+        box.handle("ClearPeerMessage", lambda given: self.clear(given["FromUserId"], given["ToUserId"], 0))
+        box.handle("ClearMemberGroupMessage", lambda given: self.clear(given["FromUserId"], given["GroupId"], 2))
+        box.handle("DeleteConv", lambda given: self.delete(given["FromUserId"], given["ConvId"], given["ConvType"]))
+        box.handle("QueryConversationList", lambda given: self.list(given["FromUserId"]))
+
+    def clear(self, *conversation: Any) -> int | None:
+        if conversation not in self.messages:
+            return UNKNOWN_CONVERSATION
+        self.messages[conversation] = False
+        return None
+
+    def delete(self, *conversation: Any) -> int | None:
+        if conversation not in self.messages:
+            return UNKNOWN_CONVERSATION
+        self.deleted_before_cleared += self.messages.pop(conversation)
+        return None
+
+    def list(self, user: str) -> dict[str, Any]:
+        rows = [
+            {"ConvId": conv, "ConvType": kind, "UpdateTime": 1} for owner, conv, kind in self.messages if owner == user
+        ]
+        return {"TotalCount": len(rows), "Next": 0, "List": rows}
+
+
+async def kill_one_job(path: Path, generator: random.Random, totals: Counter[str], kills: int) -> None:
+    accounts = Accounts()
+    async with Sandbox(app_id=APP_ID, server_secret=SECRET, qps=None) as box:
+        accounts.serve(box)
         box.delay = 0.03
-        early = watch_order(box)
-        unknown = faults = 0
-        for _ in range(generator.randrange(5, 15)):
-            if totals["kills"] >= kills:
-                break
-            faults += inject_faults(box, generator)
+        killed = True
+        while killed and totals["kills"] < kills:
+            totals["sent_again_at_most"] += inject_faults(box, generator)
             killed, sent = await start_and_kill(box, path, generator)
             totals["kills"] += killed
-            unknown += sent
-            if not killed:
-                break
+            totals["sent_again_at_most"] += sent
         box.delay = 0.0
         process = await start(box, path, 5_000.0)
         assert await process.wait() == 0
         calls = sum(arrival.action != "QueryConversationList" for arrival in box.arrivals)
-        totals["sent_again"] += calls - 2 * KILLED_USERS * KILLED_CONVERSATIONS
-        totals["at_most"] += unknown + faults
-        totals["deleted_before_cleared"] += early()
-        totals["left"] += sum(
-            box.messages(user, f"{kind}-{n}", conv_type) is not None
-            for user in users(KILLED_USERS)
-            for n in range(KILLED_CONVERSATIONS // 2)
-            for kind, conv_type in (("friend", ConvType.PEER), ("group", ConvType.GROUP))
-        )
-        totals["left"] += KILLED_USERS - sum(report.erased for report in read_erasures(path))
-        others = [("friend-0", user, ConvType.PEER) for user in (*users(KILLED_USERS), "member")]
-        others += [("member", f"group-{n}", ConvType.GROUP) for n in range(KILLED_CONVERSATIONS // 2)]
-        totals["others_gone"] += sum(not box.messages(*other) for other in others)
-
-
-def watch_order(box: Sandbox) -> Callable[[], int]:
-    """Return a function that counts conversations that were deleted while they had messages."""
-    del box
-    return lambda: 0
+    reports = list(read_erasures(path))
+    totals["jobs"] += 1
+    totals["sent_again"] += calls - 2 * KILLED_USERS * KILLED_CONVERSATIONS
+    totals["deleted_before_cleared"] += accounts.deleted_before_cleared
+    totals["left"] += sum(user != "somebody else" for user, *_ in accounts.messages)
+    totals["not_reported_erased"] += KILLED_USERS - sum(report.erased for report in reports)
+    totals["others_gone"] += KILLED_CONVERSATIONS - sum(
+        messages for (user, *_), messages in accounts.messages.items() if user == "somebody else"
+    )
 
 
 async def start(box: Sandbox, path: Path, qps: float) -> asyncio.subprocess.Process:
@@ -217,10 +238,10 @@ def inject_faults(box: Sandbox, generator: random.Random) -> int:
     return len(chosen)
 
 
-MEASUREMENTS: Mapping[str, Callable[[int], object]] = {
-    "share": lambda _: asyncio.run(measure_share()),
-    "memory": lambda _: measure_memory(),
-    "kills": lambda kills: asyncio.run(kill_jobs(kills)),
+MEASUREMENTS: Mapping[str, Callable[[int, int], object]] = {
+    "share": lambda _, __: asyncio.run(measure_share()),
+    "memory": lambda _, __: measure_memory(),
+    "kills": lambda kills, seed: asyncio.run(kill_jobs(kills, seed)),
 }
 
 
@@ -229,6 +250,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--only", choices=list(MEASUREMENTS), help="measure this alone, and keep nothing")
     parser.add_argument("--kills", type=int, default=200)
+    parser.add_argument("--seed", type=int, default=7)
     parser.add_argument("--serve", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("--endless", nargs=2, help=argparse.SUPPRESS)
     parser.add_argument("--killed", nargs=2, help=argparse.SUPPRESS)
@@ -240,9 +262,11 @@ def main() -> None:
     elif options.killed:
         asyncio.run(run_killed(options.killed[0], float(options.killed[1])))
     elif options.only:
-        print(json.dumps(MEASUREMENTS[options.only](options.kills), indent=2))
+        print(json.dumps(MEASUREMENTS[options.only](options.kills, options.seed), indent=2))
     else:
-        results = json.dumps({name: measure(options.kills) for name, measure in MEASUREMENTS.items()}, indent=2)
+        results = json.dumps(
+            {name: measure(options.kills, options.seed) for name, measure in MEASUREMENTS.items()}, indent=2
+        )
         (RESULTS / "erase.json").write_text(results + "\n")
         print(results)
 
