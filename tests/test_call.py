@@ -8,7 +8,7 @@ from yarl import URL
 from zim_async import ClearPeerMessage, ClosedError, ConvType, DeleteConv, RateLimiter, ServerBusyError, SessionManager
 from zim_async._call import Caller
 from zim_async._protocol import Credentials
-from zim_async.events import Emitter
+from zim_async.events import AttemptEnded, CallEnded, CallStarted, Emitter, Event
 from zim_async.sandbox import Sandbox
 
 ACTION = DeleteConv("alice", "bob", ConvType.PEER)
@@ -40,6 +40,15 @@ async def test_who_holds_a_permit_sends_immediately_and_once(
     with pytest.raises(ClosedError):
         await caller.attempt(ACTION, permit, "bulk")
     assert (len(box.arrivals), deletes.in_flight) == (2, 0)
+
+
+async def test_a_single_attempt_is_told_as_a_call(box: Sandbox, limiter: RateLimiter) -> None:
+    events: list[Event] = []
+    credentials = Credentials(box.app_id, box.server_secret)
+    async with SessionManager() as sessions:
+        caller = Caller(credentials, URL(box.base_url), limiter, sessions, Emitter([events.append]))
+        await caller.attempt(ACTION, await limiter.of(ACTION.name).acquire("bulk"), "bulk")
+    assert [type(event) for event in events] == [CallStarted, AttemptEnded, CallEnded]
 
 
 async def test_who_holds_a_permit_has_the_clock_learned_too(caller: Caller, limiter: RateLimiter, box: Sandbox) -> None:

@@ -18,7 +18,7 @@ import time
 from collections.abc import Coroutine
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Final, NamedTuple, get_args
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, get_args
 
 from yarl import URL
 
@@ -32,6 +32,9 @@ from .events import AttemptEnded, CallEnded, CallStarted, Emitter, RetrySchedule
 from .limits import ActionLimiter, Permit, Priority, RateLimiter
 from .retry import RetryPolicy, repeat
 from .session import SessionManager
+
+if TYPE_CHECKING:
+    from .limits.redis import RedisRateLimiter
 
 _NO_DEADLINE: Final = contextlib.nullcontext()  # as asyncio.timeout(None), which costs a waiting call 110 bytes
 PRIORITIES: Final = get_args(Priority)
@@ -89,7 +92,7 @@ class Caller:
         self,
         credentials: Credentials,
         url: URL,
-        limiter: RateLimiter,
+        limiter: RateLimiter | RedisRateLimiter,
         sessions: SessionManager,
         emitter: Emitter,
         *,
@@ -188,8 +191,14 @@ class Caller:
         except InvalidArgumentError:
             permit.cancel()
             raise
-        call = _Call(ready, self._limiter.of(action.name), priority)
-        outcome = await self._attempt(call, permit)
+        call = _Call(ready, self._limiter.of(action.name), priority, time.monotonic())
+        self._tell_start(call)
+        try:
+            outcome = await self._attempt(call, permit)
+        except BaseException as error:
+            self._tell_end(call, error)
+            raise
+        self._tell_end(call, outcome)
         if isinstance(outcome, ZimError):
             raise _stamped(outcome, action, call.attempts)
         return outcome
@@ -214,8 +223,7 @@ class Caller:
         call = _Call(action, limiter, priority, time.monotonic())
         call.ends_at = math.inf if deadline is None else call.started_at + deadline
         error: ZimError
-        if self._emitter.is_needed:
-            self._emitter.emit(CallStarted(action.name, priority, self._url.host or "", self._url.port or 443))
+        self._tell_start(call)
         try:
             async with asyncio.timeout(deadline):
                 permit = await limiter.acquire(priority, max_wait, owner=self)
@@ -327,6 +335,11 @@ class Caller:
         if observed:
             self._tell_attempt(call, outcome, time.monotonic() - sent_at)
         return outcome
+
+    def _tell_start(self, call: _Call) -> None:
+        if self._emitter.is_needed:
+            host, port = self._url.host or "", self._url.port or 443
+            self._emitter.emit(CallStarted(call.action.name, call.priority, host, port))
 
     def _tell_attempt(self, call: _Call, outcome: Response | ZimError, seconds: float) -> None:
         code, error = _code_and_error(outcome)

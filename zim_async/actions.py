@@ -10,7 +10,6 @@ from dataclasses import dataclass, fields
 from datetime import datetime
 from enum import IntEnum
 from json.encoder import encode_basestring as quote
-from types import MappingProxyType
 from typing import Any, ClassVar, Final
 from urllib.parse import quote as percent_encode
 
@@ -209,7 +208,6 @@ PACKAGE_ACTIONS: Final[tuple[type[Action], ...]] = (
     ClearMemberGroupMessage,
     QueryConversationList,
 )
-ACTIONS: Final = MappingProxyType({kind.name: kind for kind in PACKAGE_ACTIONS})
 _checked_classes: Final[set[type]] = set(PACKAGE_ACTIONS)
 
 

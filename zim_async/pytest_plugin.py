@@ -15,7 +15,7 @@ import asyncio
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import pytest
 
@@ -23,7 +23,9 @@ from .client import ZimClient
 from .errors import ApiError
 from .limits import Permit, Priority, RateLimiter
 from .retry import RetryPolicy
-from .sandbox import Counting, Sandbox
+
+if TYPE_CHECKING:
+    from .sandbox import Counting, Sandbox
 
 try:
     from pytest_asyncio import fixture as _async_fixture
@@ -80,6 +82,9 @@ def _make_sandbox(
     counting: Counting = "sliding",
     faults: Sequence[int | type[ApiError]] = (),
 ) -> Sandbox:
+    # Imported by tests that want one: every run of pytest imports this file, and aiohttp's server takes its time.
+    from .sandbox import Sandbox
+
     box = Sandbox(strict=strict, qps=qps, counting=counting)
     for fault in faults:
         if isinstance(fault, int):

@@ -1,3 +1,5 @@
+import errno
+import fcntl
 import shutil
 import signal
 import sqlite3
@@ -5,12 +7,13 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from dataclasses import dataclass, field, make_dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
-from zim_async import ClearPeerMessage, ConvType, DeleteConv, JournalError
+from zim_async import ClearPeerMessage, ConvType, DeleteConv, InvalidArgumentError, JournalError
 from zim_async.actions import Action
 from zim_async.bulk import State, _journal_file, read_journal
 from zim_async.bulk._journal import Journal, now
@@ -20,6 +23,14 @@ APP_ID, HOST = 7, "zim-api-fra.zego.im"
 CLEAR = ClearPeerMessage("älice", 'b"b')
 DELETE = DeleteConv("alice", "g7", ConvType.GROUP)
 BATCH: list[Action] = [DeleteConv(f"user-{number}", "g7", ConvType.GROUP) for number in range(100)]
+
+
+@dataclass(frozen=True)
+class Anything(Action):
+    name = "Anything"
+    idempotent = True
+
+    value: object
 
 
 @pytest.fixture
@@ -364,3 +375,58 @@ def test_an_index_that_disagrees_with_its_table_is_damage(path: Path) -> None:
     path.write_bytes(content[:place] + "ölice".encode() + content[place + 6 :])
     with pytest.raises(JournalError, match="damaged"):
         Journal.open(path, APP_ID, HOST)
+
+
+def test_a_file_system_without_locks_is_called_so(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def lockf(*_: object) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    with Journal.open(path, APP_ID, HOST):
+        monkeypatch.setattr(fcntl, "lockf", lockf)
+        with pytest.raises(JournalError, match="without locks"):
+            Journal.open(path, APP_ID, HOST)
+
+
+@pytest.mark.parametrize("value", [float("nan"), "\ud800", b"bytes", {1, 2}])
+def test_values_that_json_lacks_are_refused(journal: Journal, value: object) -> None:
+    with pytest.raises(InvalidArgumentError, match=r"Anything.*can't be kept in a journal"):
+        fill(journal, Anything("x"), Anything(value))
+    journal.roll_back()
+    with pytest.raises(InvalidArgumentError, match=r"Anything.*can't be kept in a journal"):
+        fill(journal, Anything(value))
+
+
+@pytest.mark.parametrize("value", ["", "ä\n\u2028", 2**70, -1.5, None, True, (1, ("a", "b")), {"a": (1,)}])
+def test_values_come_back_as_they_were(path: Path, journal: Journal, value: object) -> None:
+    fill(journal, Anything(value))
+    assert [row.action for row in journal.open_rows("Anything", 0, 1)] == [Anything(value)]
+    assert [outcome.action for outcome in read_journal(path)] == [Anything(value)]
+
+
+def test_a_class_that_isnt_made_from_its_fields_is_refused(journal: Journal) -> None:
+    @dataclass(frozen=True)
+    class Secretive(Action):
+        name = "Secretive"
+        shown: str = field(init=False, default="x")
+
+    with pytest.raises(InvalidArgumentError, match=r"Secretive can't be kept.*made from its fields alone"):
+        fill(journal, Secretive())
+
+
+def test_a_class_whose_fields_changed_is_refused(path: Path) -> None:
+    def define(*fields: str) -> type[Action]:
+        fields_of_str = [(name, str) for name in fields]
+        kind: type[Action] = make_dataclass("Changing", fields_of_str, bases=(Action,), frozen=True)
+        kind.name = "Changing"
+        return kind
+
+    before = define("a")
+    with Journal.open(path, APP_ID, HOST) as journal:
+        fill(journal, before(*"x"))
+    after = define("a", "b")
+    with pytest.raises(JournalError, match="Changing with the fields a, but Changing has a, b"):
+        list(read_journal(path))
+    with Journal.open(path, APP_ID, HOST) as journal:
+        with pytest.raises(InvalidArgumentError, match=r"has the fields a, b, but Changing in .* has a"):
+            fill(journal, after(*"xy"))
+        journal.roll_back()

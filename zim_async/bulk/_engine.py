@@ -114,7 +114,7 @@ class Engine:
             outage=next((lane.outage.reason for lane in lanes if lane.outage.reason is not None), None),
         )
         unfinished = self._started_at is None or progress.remaining > 0
-        return replace(progress, interrupted=bool(self.stop) and unfinished)
+        return replace(progress, interrupted=self.stop.is_set() and unfinished)
 
     # Telling the caller
 

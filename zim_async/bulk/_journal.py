@@ -56,13 +56,12 @@ class Journal:
         self._kinds: dict[str, type[Action]] = {}  # met or looked up so far, by name
         with translate_errors(path):
             found = db.execute("SELECT app_id, host, kind FROM job").fetchone()
-            classes = db.execute("SELECT id, name, fields FROM classes").fetchall()
+            self._classes = _read_classes(db)
         if found is None:
             raise JournalError(damaged(path, "it doesn't say whose it is"))
         self.app_id: int = found[0]
         self.host: str = found[1]
         self.kind: str = found[2]
-        self._classes = {name: _Class(number, name, tuple(json.loads(fields))) for number, name, fields in classes}
 
     @classmethod
     def open(cls, path: str | os.PathLike[str], app_id: int, host: str, kind: Kind = "cleanup") -> Self:
@@ -140,6 +139,8 @@ class Journal:
         """Forget what was done since ``begin``."""
         with contextlib.suppress(sqlite3.Error):  # of some failures SQLite has rolled back by itself
             self._db.execute("ROLLBACK")
+            self._classes = _read_classes(self._db)
+        self._kinds.clear()
 
     def is_empty(self) -> bool:
         """Tell whether it has no rows."""
@@ -342,6 +343,11 @@ class Journal:
         except BaseException:
             self.roll_back()
             raise
+
+
+def _read_classes(db: sqlite3.Connection) -> dict[str, _Class]:
+    found = db.execute("SELECT id, name, fields FROM classes").fetchall()
+    return {name: _Class(number, name, tuple(json.loads(fields))) for number, name, fields in found}
 
 
 def now() -> int:

@@ -119,7 +119,7 @@ class Lane:
         while True:
             probing = self.outage.reason is not None
             if probing:
-                await self._stop.pause(self.outage.next_pause())
+                await self.outage.wait(self._stop)
             permit = await self._take_permit() if await self._read_rows() else None
             if permit is None:
                 return None
@@ -135,7 +135,7 @@ class Lane:
         except ClosedError as error:
             self._stop.set(error)
             return None
-        if self._stop:
+        if self._stop.is_set():
             permit.cancel()
             return None
         return permit
@@ -143,7 +143,7 @@ class Lane:
     async def _read_rows(self) -> bool:
         """Read further rows if there are none at hand; tell whether there are any to send."""
         try:
-            while not (self._rows or self._stop):
+            while not (self._rows or self._stop.is_set()):
                 page = await self._journal.do(Journal.open_rows, self._name, self._last_id, self._shared.pace.page)
                 if page:
                     self._rows.extend(page)
@@ -156,7 +156,7 @@ class Lane:
                     return False
         except JournalError as error:
             self._stop.set(error)
-        return not self._stop
+        return not self._stop.is_set()
 
     async def _begin_pass(self, first_id: int) -> None:
         await self._journal.flush()  # else what is done would be read again
@@ -195,14 +195,15 @@ class Lane:
         return True
 
     async def _attempt(self, row: Row, permit: Permit) -> Mark:
+        probe = self.outage.reason is not None
         try:
             await self._shared.zim._caller.attempt(row.action, permit, priority="bulk")
         except ZimError as error:
-            return self._judge(row, error)
-        self._note_response()
+            return self._judge(row, error, probe=probe)
+        self._note_response(probe=probe)
         return Mark(row, State.SENT, State.DONE, now(), 0)
 
-    def _judge(self, row: Row, error: ZimError) -> Mark:
+    def _judge(self, row: Row, error: ZimError, *, probe: bool) -> Mark:
         """Return what an error makes of a row, and draw from it what concerns the others."""
         verdict = verdict_of(error)
         if verdict in (Verdict.RETRY, Verdict.SLOW_DOWN):
@@ -211,17 +212,17 @@ class Lane:
         if not isinstance(error, ApiError) or verdict in (Verdict.STOP, Verdict.FIX_CLOCK):
             self._stop.set(error)
             return Mark(row, State.SENT, row.state, now())
-        self._note_response()
+        self._note_response(probe=probe)
         state = State.REFUSED
         if isinstance(error, NotFoundError):
             # If an attempt before may have been applied, that it isn't there any more is our own doing.
             state = State.DONE if row.state is State.SENT else State.NOT_FOUND
         return Mark(row, State.SENT, state, now(), error.code, error.message or "", error.request_id or "")
 
-    def _note_response(self) -> None:
+    def _note_response(self, *, probe: bool) -> None:
         self._shared.reached = True
         self._settled += 1
-        self.outage.recover()
+        self.outage.recover(probe=probe)
 
     def _note_failure(self, row: Row, error: ZimError, *, throttled: bool) -> None:
         self._again_from = min(row.id, self._again_from or row.id)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from ..errors import ZimError
+from ._stop import Stop
 
 RUN: Final = 5  # transient failures in a row
 
@@ -21,10 +22,6 @@ class Backoff:
     def doubled(self) -> Backoff:
         """Return the one for the next time."""
         return replace(self, pause=min(2.0 * self.pause, self.longest))
-
-    def at_least(self, seconds: float) -> float:
-        """Return the pause, or what the server asked for if that is more, but never more than the longest."""
-        return min(max(self.pause, seconds), self.longest)
 
 
 class Outage:
@@ -44,20 +41,29 @@ class Outage:
     def fail(self, error: ZimError) -> None:
         """Note a transient failure. It takes a run of them, or one with which the server asked for a pause."""
         self._failures += 1
-        self._asked_for = getattr(error, "retry_after", None) or 0.0
+        self._asked_for = max(self._asked_for, getattr(error, "retry_after", None) or 0.0)
         if self._failures >= RUN or self._asked_for:
             self.reason = str(error)
 
-    def recover(self) -> None:
-        """Note a response that settled a call, one way or the other: the server is there."""
+    def recover(self, *, probe: bool = False) -> None:
+        """Note a response that settled a call, one way or the other: the server is there.
+
+        A call that was sent before the outage began says nothing of it: only a ``probe`` ends it.
+        """
         was_out = self.reason is not None
+        if was_out and not probe:
+            return
         self.reason = None
         self._failures, self._backoff, self._asked_for = 0, self._first, 0.0
         if was_out:
             self._on_end()
 
-    def next_pause(self) -> float:
-        """Return the seconds to wait before the next probe: longer each time, or what the server asked for."""
-        pause = self._backoff.at_least(self._asked_for)
-        self._backoff = self._backoff.doubled()
-        return pause
+    async def wait(self, stop: Stop) -> None:
+        """Wait before the next probe: longer each time, and no less than the server asked for, up to the longest.
+
+        The end of another action's outage ends the wait too, but for what the server asked for.
+        """
+        asked_for, self._asked_for = min(self._asked_for, self._backoff.longest), 0.0
+        pause, self._backoff = self._backoff.pause, self._backoff.doubled()
+        await stop.sleep(asked_for)
+        await stop.pause(pause - asked_for)

@@ -18,7 +18,7 @@ PAGE: Final = 1_000  # rows
 
 @dataclass(frozen=True, slots=True)
 class JournalReader:
-    """What a journal holds; iterate it for the outcomes, in the order of the job's input.
+    """What a journal holds. Iterate it for the outcomes, those of each action in the order of the job's input.
 
     Attributes:
         path: The journal's file.

@@ -24,12 +24,13 @@ class Stop:
         self._set = asyncio.Event()
         self._wake = asyncio.Event()
 
-    def __bool__(self) -> bool:
+    def is_set(self) -> bool:
+        """Tell whether the job ends."""
         return self._set.is_set()
 
     def set(self, error: BaseException | None = None) -> None:
         """End the job; the first error is kept."""
-        if not (self and isinstance(error, ClosedError)):  # which is how the end shows to those who wait
+        if not (self.is_set() and isinstance(error, ClosedError)):  # which is how the end shows to those who wait
             self.error = self.error or error
         self._set.set()
         self.wake()
@@ -38,12 +39,14 @@ class Stop:
         """Wait until the job ends."""
         await self._set.wait()
 
+    async def sleep(self, seconds: float) -> None:
+        """Wait so many seconds, or until the job ends."""
+        await _wait(self._set, seconds)
+
     async def pause(self, seconds: float) -> None:
         """Wait so many seconds, or until the job ends or somebody calls ``wake``."""
-        if self or seconds <= 0:
-            return
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._wake.wait(), seconds)
+        if not self.is_set():
+            await _wait(self._wake, seconds)
 
     def wake(self) -> None:
         """Cut all pauses short."""
@@ -63,3 +66,9 @@ class Stop:
         if task.cancelled() and not ended_by_itself:
             return None
         return task.result()  # or what it raised, a cancellation of its own too
+
+
+async def _wait(event: asyncio.Event, seconds: float) -> None:
+    if seconds > 0:
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(event.wait(), seconds)

@@ -83,4 +83,6 @@ def class_of(name: str, fields: Sequence[str], path: object) -> type[Action]:
 
 
 def _to_tuple(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _to_tuple(inner) for key, inner in value.items()}
     return tuple(map(_to_tuple, value)) if isinstance(value, list) else value
