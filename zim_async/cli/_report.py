@@ -46,7 +46,8 @@ def code_lines(progress: Progress) -> Iterator[str]:
     for found in progress.codes:
         example = " ".join(str(value) for value in to_row(found.example.action).values())
         title = _TITLES.get(found.state, found.state.value)
-        yield f"{title}: {found.count} by code {found.code} ({found.example.message}), such as {quote(example)}"
+        message = "".join(char if char.isprintable() else "?" for char in found.example.message)
+        yield f"{title}: {found.count} by code {found.code} ({message:.200}), such as {quote(example)}"
 
 
 def last_words(progress: Progress, *, app_id: int, ignore_not_found: bool, journal: str | None) -> Iterator[str]:
