@@ -13,6 +13,7 @@ FLOORS = (
     {"_call"},
     {"client"},
     {"bulk"},
+    {"erase"},
     {"sandbox"},
     {"pytest_plugin", "telemetry"},
     {"cli", "__main__"},
