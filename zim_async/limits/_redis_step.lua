@@ -25,7 +25,7 @@ The quota is one sorted set. All times are Redis's own, in microseconds. Its mem
 6. Bulk permits are spaced by PACE slots, whoever they go to. ]]
 
 local PATIENCE = 100000  -- after which a process that didn't ask as told leaves the line
-local PACE = 0.9
+local PACE = 0.95
 local AHEAD = 2          -- slots
 local TENTH = 9          -- slots without a bulk permit, after which one is due before the interactive ones
 local UNKNOWN = 1.04     -- slots in which a permit comes back of which nothing is known yet
@@ -33,7 +33,7 @@ local KEPT = 86400000    -- milliseconds, for which an unused set is kept
 
 local key = KEYS[1]
 local process, seen = ARGV[1], tonumber(ARGV[2])
-local period, size, slot = tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5])
+local size, period, slot = tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5])
 local horizon, lease = tonumber(ARGV[6]), tonumber(ARGV[7])
 local granted_at = tonumber(ARGV[8])  -- when the last permit granted was due
 local interactive, bulk = tonumber(ARGV[9]), tonumber(ARGV[10])
