@@ -18,13 +18,12 @@ APP_ID = 77
 
 
 async def lane(limiter: ActionLimiter, arrive: Callable[[float], None], fail: Callable[[float], None]) -> None:
-    """Make one call after another until cancelled; a call that fails is made again."""
+    """Make one call after another until cancelled, and tell when they arrive and when they fail."""
     while True:
-        began = time.monotonic()
         try:
             permit = await limiter.acquire()
         except QuotaUnavailableError:
-            fail(time.monotonic() - began)
+            fail(time.monotonic())
             await asyncio.sleep(0.1)
             continue
         await asyncio.sleep(TRIP)

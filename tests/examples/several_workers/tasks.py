@@ -1,5 +1,5 @@
+import contextlib
 import os
-from typing import Annotated
 
 from taskiq import Context, TaskiqDepends, TaskiqEvents, TaskiqState
 from taskiq_redis import RedisStreamBroker
@@ -21,9 +21,7 @@ async def close_client(state: TaskiqState) -> None:
 
 
 @broker.task
-async def leave_group(user_id: str, group_id: str, context: Annotated[Context, TaskiqDepends()]) -> None:
+async def leave_group(user_id: str, group_id: str, context: Context = TaskiqDepends()) -> None:
     zim: ZimClient = context.state.zim
-    try:
+    with contextlib.suppress(NotFoundError):  # done before
         await zim.delete_conv(from_user_id=user_id, conv_id=group_id, conv_type=ConvType.GROUP, priority="bulk")
-    except NotFoundError:
-        pass  # done before
