@@ -9,6 +9,7 @@ import argparse
 import asyncio
 import json
 import math
+import random
 import signal
 import statistics
 import sys
@@ -137,8 +138,8 @@ async def burst(zim: ZimClient, calls: int, work: Work) -> None:
 
 
 async def web(zim: ZimClient, until: float, work: Work) -> None:
-    """Make a call a second, once the others are at work."""
-    await asyncio.sleep(STARTING)
+    """Make a call a second, once the others are at work, and in no step with other processes."""
+    await asyncio.sleep(STARTING + random.random())
     next_at = time.monotonic()
     while time.monotonic() < until:
         await zim.send(DeleteConv("alice", "g1", ConvType.GROUP))

@@ -16,6 +16,7 @@ from .._round_trip import RoundTrips
 
 # In seconds:
 TELL_WITHIN: Final = 0.2
+ASK_WITHIN: Final = 0.35
 USE_WITHIN: Final = 0.5
 LEASE: Final = USE_WITHIN + 2.0
 RENEW_AFTER: Final = 0.7
@@ -84,6 +85,7 @@ class SharedPermits:
         self.round_trip = 0.0
         self._told: dict[str, tuple[Kind, float]] = {}
         self._asked_for_bulk = False  # alone
+        self._stepped_at = -math.inf
         self._process = os.urandom(8).hex()
         self._serial = 0
         self._seen = self._epoch = self._granted_at = 0  # microseconds, by the clock of Redis
@@ -124,8 +126,13 @@ class SharedPermits:
         return wanted, max(0, min(most, interactive + bulk - len(self.hand)) - wanted)
 
     def asks_at(self, interactive: int) -> float:
-        """Return when to ask again. What was told to a process with bulk calls alone binds no interactive call."""
-        return -math.inf if interactive and self._asked_for_bulk else self.ask_at
+        """Return when to ask again while calls wait: as told, but soon enough to notice that Redis is down.
+
+        What was told to a process with bulk calls alone binds no interactive call.
+        """
+        if interactive and self._asked_for_bulk:
+            return -math.inf
+        return min(self.ask_at, self._stepped_at + ASK_WITHIN)
 
     def take(self) -> Booking | None:
         """Return a permit whose time has come, now in use."""
@@ -230,6 +237,7 @@ class SharedPermits:
             insort(self.hand, Booking(name, usable_at, expires_at, number >= for_interactive), key=_usable_at)
         if waits:
             self._granted_at = self._seen + max(waits)
+        self._stepped_at = received_at
         self.ask_at = -math.inf
         if asks_in >= 0:
             self.ask_at = received_at + asks_in / 1e6 - self.credit - 1.5 * self.round_trip - EARLY
