@@ -14,7 +14,7 @@ FLOORS = (
     {"client"},
     {"bulk"},
     {"sandbox"},
-    {"pytest_plugin", "telemetry"},
+    {"pytest_plugin", "telemetry", "recipes"},
     {"cli", "__main__"},
 )
 SANDBOX_SEES = {"actions", "_codes", "errors", "sandbox"}
