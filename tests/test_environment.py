@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from zim_async import ConfigError, ZimClient
+from zim_async import ConfigError, RateLimiter, ZimClient
 
 
 @pytest.fixture(autouse=True)
@@ -33,6 +33,20 @@ def test_a_file_without_a_secret_says_so(
         ZimClient.from_env()
     assert "hush" not in str(caught.value)
     assert caught.value.__context__ is None
+
+
+def test_a_redis_shares_the_quota(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ZIM_SERVER_SECRET", "hush")
+    monkeypatch.setenv("ZIM_REDIS_URL", "redis://:hush-hush@127.0.0.1:1/0")
+    shown = repr(ZimClient.from_env())
+    assert "RedisRateLimiter app_id=12 redis=127.0.0.1:1" in shown
+    assert "hush" not in shown
+    own = RateLimiter()
+    assert ZimClient.from_env(limiter=own).limiter is own
+    monkeypatch.setenv("ZIM_REDIS_URL", "http://:hush-hush@127.0.0.1:1/0")
+    with pytest.raises(ConfigError, match="redis://") as caught:
+        ZimClient.from_env()
+    assert "hush" not in str(caught.value)
 
 
 def test_two_places_are_one_too_many(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,7 +18,7 @@ import time
 from collections.abc import Coroutine
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Final, NamedTuple, get_args
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, get_args
 
 from yarl import URL
 
@@ -32,6 +32,9 @@ from .events import AttemptEnded, CallEnded, CallStarted, Emitter, RetrySchedule
 from .limits import ActionLimiter, Permit, Priority, RateLimiter
 from .retry import RetryPolicy, repeat
 from .session import SessionManager
+
+if TYPE_CHECKING:
+    from .limits.redis import RedisRateLimiter
 
 _NO_DEADLINE: Final = contextlib.nullcontext()  # as asyncio.timeout(None), which costs a waiting call 110 bytes
 PRIORITIES: Final = get_args(Priority)
@@ -89,7 +92,7 @@ class Caller:
         self,
         credentials: Credentials,
         url: URL,
-        limiter: RateLimiter,
+        limiter: RateLimiter | RedisRateLimiter,
         sessions: SessionManager,
         emitter: Emitter,
         *,

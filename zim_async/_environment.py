@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from .errors import ConfigError
+
+if TYPE_CHECKING:
+    from .limits.redis import RedisRateLimiter
 
 _SECRET: Final = "ZIM_SERVER_SECRET"  # noqa: S105, a name
 _FILE: Final = "ZIM_SERVER_SECRET_FILE"
@@ -58,6 +61,21 @@ def read_secret() -> str:
     except ValueError:  # whose text would show what the file holds
         problem = "it isn't text in UTF-8"
     raise ConfigError(f"{_FILE} names {name!a}, which can't be read: {problem}")
+
+
+def redis_limiter(app_id: int) -> RedisRateLimiter | None:
+    """Return a limiter on the Redis that ``ZIM_REDIS_URL`` names, or None without one.
+
+    Raises:
+        ConfigError: It isn't a URL of Redis, or redis-py isn't installed.
+    """
+    if not os.environ.get("ZIM_REDIS_URL"):
+        return None
+    try:
+        from .limits.redis import RedisRateLimiter
+    except ImportError as error:
+        raise ConfigError(f"ZIM_REDIS_URL is set, but {error}") from None
+    return RedisRateLimiter(os.environ["ZIM_REDIS_URL"], app_id=app_id)
 
 
 def read_place() -> tuple[str | None, str | None]:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterable, Mapping
-from typing import Any, Literal, Self, TypedDict, Unpack, cast
+from typing import TYPE_CHECKING, Any, Literal, Self, TypedDict, Unpack, cast
 
 import aiohttp
 
 from ._call import Caller
 from ._endpoints import Region, RegionName, quota_domain, resolve
-from ._environment import check_environment, read_app_id, read_place, read_secret
+from ._environment import check_environment, read_app_id, read_place, read_secret, redis_limiter
 from ._pages import Pages
 from ._protocol import Credentials, Response, ready_to_send, to_request
 from ._timeouts import RANGE, is_duration
@@ -32,6 +32,9 @@ from .limits.registry import shared_limiter
 from .retry import RetryPolicy
 from .session import SessionManager
 
+if TYPE_CHECKING:
+    from .limits.redis import RedisRateLimiter
+
 
 class ClientOptions(TypedDict, total=False):
     """The keyword options of ``ZimClient``, which explains them."""
@@ -43,7 +46,7 @@ class ClientOptions(TypedDict, total=False):
     deadline: float | None
     max_wait: float | None
     retry: RetryPolicy | None
-    limiter: RateLimiter | None
+    limiter: RateLimiter | RedisRateLimiter | None
     sessions: SessionManager | None
     session: aiohttp.ClientSession | None
     observers: Iterable[Observer]
@@ -69,7 +72,8 @@ class ZimClient:
         max_wait: For the queue, repeats' turns included, in seconds. A call whose wait is likely to be longer fails
             immediately with ``QueueTimeoutError``. Default: none.
         retry: How often what failed is sent again.
-        limiter: A limiter of your own instead of the one shared by AppId.
+        limiter: A limiter of your own instead of the one shared by AppId in this process, or a
+            ``RedisRateLimiter`` to share the quota among processes.
         sessions: A ``SessionManager`` to share one connector among clients. It is not closed here.
         session: Your own aiohttp session, whose connections are used. It is not closed here.
         observers: Called with each event of each call (see ``zim_async.events``).
@@ -94,7 +98,7 @@ class ZimClient:
         deadline: float | None = None,
         max_wait: float | None = None,
         retry: RetryPolicy | None = None,
-        limiter: RateLimiter | None = None,
+        limiter: RateLimiter | RedisRateLimiter | None = None,
         sessions: SessionManager | None = None,
         session: aiohttp.ClientSession | None = None,
         observers: Iterable[Observer] = (),
@@ -111,6 +115,7 @@ class ZimClient:
         if sessions is not None and session is not None:
             raise ConfigError("give sessions or session, not both")
         self._limiter = limiter or shared_limiter(quota_domain(self._url), app_id, self)
+        self._limiter.attach(self)
         if qps is not None:
             self._limiter.qps = qps
         self._owns_sessions = sessions is None
@@ -132,7 +137,7 @@ class ZimClient:
         """Build a client from the environment.
 
         ``ZIM_APP_ID`` is needed, and ``ZIM_SERVER_SECRET`` or ``ZIM_SERVER_SECRET_FILE``, a file that holds the secret.
-        ``ZIM_REGION`` or ``ZIM_BASE_URL`` say where to.
+        ``ZIM_REGION`` or ``ZIM_BASE_URL`` say where to. ``ZIM_REDIS_URL`` shares the quota through Redis.
 
         Args:
             **options: Those of the class. They go before the environment.
@@ -145,6 +150,8 @@ class ZimClient:
         if options.get("region") is None and options.get("base_url") is None:
             region, options["base_url"] = read_place()
             options["region"] = cast("RegionName | None", region)  # any text: checked with the other options
+        if options.get("limiter") is None:
+            options["limiter"] = redis_limiter(app_id)
         return cls(app_id, read_secret(), **options)
 
     def __repr__(self) -> str:
@@ -165,8 +172,11 @@ class ZimClient:
         try:
             await self._caller.close()
         finally:
-            if self._owns_sessions:
-                await self._sessions.close()
+            try:
+                if self._owns_sessions:
+                    await self._sessions.close()
+            finally:
+                await self._limiter.detach(self)  # after the last call's end, which it passes on
 
     @property
     def app_id(self) -> int:
@@ -179,7 +189,7 @@ class ZimClient:
         return self._url.host or ""
 
     @property
-    def limiter(self) -> RateLimiter:
+    def limiter(self) -> RateLimiter | RedisRateLimiter:
         """The limiter in use, for its live state: ``limiter.of("DeleteConv")``."""
         return self._limiter
 

@@ -87,6 +87,10 @@ class QueueTimeoutError(ZimError):
         self.estimated_wait = estimated_wait
 
 
+class QuotaUnavailableError(ZimError):
+    """The quota that processes share in Redis can't be used. Nothing was sent."""
+
+
 class TransportError(ZimError):
     """No usable response came: no connection, a reset, a timeout, or HTTP 5xx or 429.
 

@@ -16,11 +16,11 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from typing import Final, Literal, TypeAlias
 
 from .errors import ConfigError
 
-log = logging.getLogger("zim_async")
+_log: Final = logging.getLogger("zim_async")
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +134,7 @@ class Emitter:
     @property
     def is_needed(self) -> bool:
         """Whether anybody listens: events that nobody sees aren't made."""
-        return bool(self._observers) or log.isEnabledFor(logging.DEBUG)
+        return bool(self._observers) or _log.isEnabledFor(logging.DEBUG)
 
     def emit(self, event: Event) -> None:
         """Tell everybody of an event."""
@@ -142,21 +142,21 @@ class Emitter:
         for place, observer in enumerate(self._observers):
             try:
                 observer(event)
-            except Exception:
+            except Exception:  # noqa: BLE001, whatever it is, it is logged
                 if place not in self._failed:
                     self._failed.add(place)
-                    log.exception("the observer %r failed; its further failures aren't logged", observer)
+                    _log.exception("the observer %r failed; its further failures aren't logged", observer)
 
 
 def _log_event(event: Event) -> None:
     if isinstance(event, AttemptEnded):
         outcome = "done" if event.error is None else f"failed with {_reason(event)}"
         text = "%s %s, attempt %d, %.3f s after %.3f s in the queue, request ID %.100r"
-        log.debug(text, event.action, outcome, event.attempt, event.seconds, event.queue_seconds, event.request_id)
+        _log.debug(text, event.action, outcome, event.attempt, event.seconds, event.queue_seconds, event.request_id)
     elif isinstance(event, RetryScheduled):
         level = logging.DEBUG if event.throttled else logging.WARNING  # the limiter sums up what was throttled
         text = "%s failed with %s, attempt %d, next in %.2f s"
-        log.log(level, text, event.action, _reason(event), event.attempt, event.delay)
+        _log.log(level, text, event.action, _reason(event), event.attempt, event.delay)
 
 
 def _reason(event: AttemptEnded | RetryScheduled) -> str:

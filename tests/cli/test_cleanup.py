@@ -7,7 +7,8 @@ import shlex
 import signal
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ import pytest
 
 from tests.cli.test_main import COMMAND, run
 from zim_async import ConvType
+from zim_async.actions import Action
 from zim_async.bulk import State, read_journal
 from zim_async.sandbox import Sandbox
 
@@ -411,6 +413,8 @@ async def test_a_dry_run_ends_as_the_run_would(capsys: pytest.CaptureFixture[str
     report = report_of(capsys)
     assert (report["bad_rows"], report["bad_lines"], report["bad_causes"]["action is missing"]) == (4, 4, 1)
     assert await run("cleanup", "a.csv", "--dry-run", "--failed", "a.csv") == 2
+    assert await run("cleanup", "a.csv", "--dry-run", "--failed", "failed.csv") == 2
+    assert not Path("failed.csv").exists()
 
 
 async def test_files_with_other_names(env: Sandbox) -> None:
@@ -427,6 +431,33 @@ async def test_odd_ids_stop_the_job_unless_meant(env: Sandbox, capsys: pytest.Ca
     assert not env.arrivals
     assert await run("cleanup", "a.csv", "--literal-ids") == 0
     assert len(env.arrivals) == 1
+
+
+@dataclass(frozen=True, slots=True)
+class Unpin(Action):
+    name = "UnpinThing"
+    idempotent = True
+
+    thing_id: str
+
+
+async def test_an_action_of_the_programs_own_goes_all_the_way(env: Sandbox, capsys: pytest.CaptureFixture[str]) -> None:
+    unpinned: list[object] = []
+
+    def unpin(given: Mapping[str, Any]) -> dict[str, Any]:
+        unpinned.append(given["ThingId"])
+        return {}
+
+    env.handle("UnpinThing", unpin)
+    Path("a.csv").write_text("action,thing_id\nunpin_thing,t1\nUnpinThing,t2\n")
+    assert await run("cleanup", "a.csv", "--journal", "job") == 0
+    capsys.readouterr()
+    assert await run("journal", "job", "--export", "done") == 0
+    exported = capsys.readouterr().out
+    assert exported.splitlines()[:2] == ["action,thing_id,state,code,reason,request_id", "unpin_thing,t1,done,0,,"]
+    Path("b.csv").write_text(exported)
+    assert await run("cleanup", "b.csv") == 0
+    assert sorted(map(str, unpinned)) == ["t1", "t1", "t2", "t2"]
 
 
 @pytest.mark.parametrize("arguments", [["missing.csv"], ["bad.csv"], ["a.csv", "missing.csv"]])

@@ -25,10 +25,11 @@ def test_where_nobody_sees_a_bar_a_line_comes_now_and_then(capsys: pytest.Captur
         display.update(at(7, outage="HTTP 503"))
         display.update(at(8))
         display.notify("ending")
-    line, notice = capsys.readouterr().err.splitlines()
+    line, notice, last = capsys.readouterr().err.splitlines()
     assert line.startswith("7 of 100 at 0.0/s: ")
     assert line.endswith("throttled 2; waiting and probing: HTTP 503")
     assert notice == "ending"
+    assert last.startswith("8 of 100")
 
 
 def test_a_terminal_gets_bars(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,7 +13,9 @@ def http_answer(error: errors.ZimError) -> tuple[int, str, dict[str, str]]:
             return 404, "no such user, group or conversation", {}
         case errors.QueueTimeoutError(estimated_wait=seconds):
             return 503, "busy", {"Retry-After": str(max(1, math.ceil(seconds)))}
-        case errors.RateLimitedError() | errors.ServerBusyError() | errors.ClosedError():
+        case (
+            errors.RateLimitedError() | errors.ServerBusyError() | errors.QuotaUnavailableError() | errors.ClosedError()
+        ):
             return 503, "busy", {"Retry-After": "5"}
         case errors.TransportError(untrusted=False) | errors.ProtocolError():
             return 502, "the chat server gave no usable response", {}

@@ -173,3 +173,27 @@ def test_a_child_forked_while_the_loop_runs_starts_afresh() -> None:
         return os.waitstatus_to_exitcode(status)
 
     assert asyncio.run(main()) == 0
+
+
+def test_a_closed_limiter_may_be_used_on_the_next_loop(loop_name: str) -> None:
+    limiters = RateLimiter(1)
+
+    async def use() -> float:
+        async with limiters:
+            waited = await one_call(limiters.of("DeleteConv"))
+            await asyncio.sleep(0.1)
+            await limiters.of("DeleteConv").acquire()  # in flight as the limiter closes
+            return waited
+
+    loops.run(use(), loop_name)
+    assert limiters.of("DeleteConv").in_flight == 0
+    assert loops.run(one_call(limiters.of("DeleteConv")), loop_name) > 0.9
+    asyncio.run(limiters.close())
+
+
+def test_a_limiter_in_use_on_another_loop_is_not_closed(other_loop: asyncio.AbstractEventLoop) -> None:
+    limiters = RateLimiter(1)
+    permit = asyncio.run_coroutine_threadsafe(limiters.of("DeleteConv").acquire(), other_loop).result()
+    with pytest.raises(ClosedError, match="another event loop"):
+        asyncio.run(limiters.close())
+    other_loop.call_soon_threadsafe(permit.release)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import urllib.request
 from collections.abc import AsyncIterator
 from typing import Final
 
 from .._endpoints import resolve
+from .._environment import read_place
 from ..client import ZimClient
 from ..errors import ConfigError
 from ..limits.limiter import DEFAULT_QPS
@@ -45,7 +45,7 @@ async def planning_client(qps: float | None = None) -> AsyncIterator[ZimClient]:
 def _proxy() -> str | None:
     """Return the environment's proxy for the host that calls go to."""
     try:
-        host = resolve(os.environ.get("ZIM_REGION") or None, os.environ.get("ZIM_BASE_URL") or None).host or ""
+        host = resolve(*read_place()).host or ""
     except ConfigError:  # which the client tells better
         return None
     proxy = None if urllib.request.proxy_bypass(host) else urllib.request.getproxies().get("https")

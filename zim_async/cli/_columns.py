@@ -13,6 +13,7 @@ import typing
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import MISSING, dataclass, fields
 from enum import Enum
+from types import NoneType
 from typing import Any, Final
 
 from ..actions import Action, QueryConversationList, action_classes
@@ -96,6 +97,8 @@ def _hints(kind: type[Action]) -> dict[str, Any]:
 
 
 def _reader(column: str, hint: object, literal_ids: bool) -> Callable[[Any], object]:
+    if set(typing.get_args(hint)) == {str, NoneType}:
+        hint = str  # what is None has an empty cell
     if isinstance(hint, type) and issubclass(hint, Enum):
         return _enum_reader(column, hint)
     if hint is not str:

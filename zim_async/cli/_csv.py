@@ -46,7 +46,7 @@ def read_csv(lines: Lines, header: Header) -> Iterator[Found]:
         else:
             yield first, lines.number, row
             continue
-        lines.put_back()
+        lines.put_back(after=1)
         yield first, first, problem
 
 

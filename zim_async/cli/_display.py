@@ -38,8 +38,10 @@ class Display:
         self._bars = Bars(*columns, console=console, speed_estimate_period=RATE_SECONDS, get_time=get_time)
         self._tasks: dict[str, TaskID] = {}  # by action
         self._live = Live("reading", console=console, transient=True) if is_animated(console) else None
+        self._console = console
         self._get_time = get_time
         self._next_line_at = 0.0
+        self._untold: str | None = None  # the latest line, while it isn't shown
 
     def __enter__(self) -> Self:
         if self._live is not None:
@@ -49,24 +51,29 @@ class Display:
     def __exit__(self, *_: object) -> None:
         if self._live is not None:
             self._live.stop()
+        elif self._untold is not None:
+            tell(self._untold)
 
     def update(self, progress: Progress) -> None:
         """Show where the job stands."""
         for name in progress.tallies:
             self._update_bar(name, progress.of(name))
+        line = self._line(progress)
         if self._live is not None:
-            # As it is: a server's text may look like markup.
-            self._live.update(Group(self._bars, Text(self._line(progress))))
+            self._live.update(Group(self._bars, Text(line)))  # as it is: a server's text may look like markup
         elif (now := self._get_time()) >= self._next_line_at:
             self._next_line_at = now + LINE_SECONDS
-            tell(self._line(progress))
+            self._untold = None
+            tell(line)
+        else:
+            self._untold = line
 
     def notify(self, text: str) -> None:
         """Show a line that stays, above what moves."""
         if self._live is not None:
             self._live.console.print(text)
         else:
-            tell(text)
+            tell(f"\n{text}" if self._console.file.isatty() else text)  # after the terminal's own ^C
 
     def _update_bar(self, name: str, progress: Progress) -> None:
         if name not in self._tasks:

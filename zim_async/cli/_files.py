@@ -51,7 +51,7 @@ class BadFile(Exception):  # noqa: N818, a file is bad, not a program
 
 
 class Lines:
-    """The lines of a file, one by one; those since ``mark`` can be put back, but for the first.
+    """The lines of a file, one by one; those since ``mark`` can be put back.
 
     Attributes:
         number: The number of the latest line.
@@ -77,10 +77,10 @@ class Lines:
         return line
 
     def skip_blank(self) -> str:
-        """Pass over blank lines and byte order marks; return the first character of what follows, or nothing."""
+        """Pass over byte order marks and lines without text; return the first character of what follows, or nothing."""
         while line := self._back.popleft() if self._back else self._file.readline(MAX_LINE):
-            if text := line.lstrip("\ufeff \t\r\n"):
-                self._back.append(text)
+            if text := line.strip("\ufeff \t\r\n,;|"):
+                self._back.append(line.lstrip("\ufeff"))
                 return text[0]
             self.number += 1
         return ""
@@ -89,9 +89,9 @@ class Lines:
         """Begin to keep lines that may be put back."""
         self._since_mark.clear()
 
-    def put_back(self) -> None:
-        """Have the lines since ``mark`` come again, but for the first."""
-        again = self._since_mark[1:]
+    def put_back(self, *, after: int) -> None:
+        """Have the lines since ``mark`` come again, after some of them that don't."""
+        again = self._since_mark[after:]
         self._back.extendleft(reversed(again))
         self.number -= len(again)
 

@@ -79,7 +79,7 @@ def _find_problem(line: str, names: list[str], naming: Naming, shapes: Mapping[s
     if problem := naming.doubled(names):
         return problem
     if unfound := naming.unfound(names):
-        return f"--map speaks of {', '.join(map(show, unfound))}, which isn't there"
+        return f"It lacks {', '.join(map(show, unfound))}, of which --map speaks"
     return None
 
 

@@ -45,7 +45,7 @@ _SHAPES: Final = tuple(
 
 def find_flaw(value: str) -> str | None:
     """Return what betrays an ID that was altered, or None for one that looks as it should."""
-    return _find_invisible(value) or _find_ends(value) or _find_shape(value) or _find_second_encoding(value)
+    return _find_invisible(value) or _find_shape(value) or _find_ends(value) or _find_second_encoding(value)
 
 
 def find_excess(value: str) -> str | None:

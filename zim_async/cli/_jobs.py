@@ -92,8 +92,11 @@ def check_outputs(outputs: Iterable[tuple[str, Path | None]], taken: Iterable[Pa
         if path.resolve() in taken:
             raise InvalidArgumentError(f"{option} would overwrite {path}")
         taken.append(path.resolve())
+        is_new = not path.exists()
         try:
             path.open("a").close()
+            if is_new:
+                path.unlink()
         except OSError as error:
             raise InvalidArgumentError(f"{option}: {path} can't be written: {error.strerror}") from None
 

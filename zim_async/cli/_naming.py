@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from ..errors import InvalidArgumentError
-from ._columns import ACTION, Shape, columns_of, key_of
+from ._columns import ACTION, BadRow, Shape, columns_of, key_of
 from ._files import show
 
 
@@ -37,9 +37,9 @@ class Naming:
                 continue
             if column in found:
                 both = show(name) if name == found[column] else f"{show(found[column])} and {show(name)}"
-                return f"the column {column} is named twice, by {both}: which one is meant?"
+                return f"{column} is named twice, by {both}: which one is meant?"
             if column in self.fixed:
-                return f"the column {column} is in the file: leave the option for it out"
+                return f"{column} is a column already: leave the option for it out"
             found[column] = name
         return None
 
@@ -81,6 +81,11 @@ def _check_fixed(shapes: Mapping[str, Shape], fixed: Mapping[str, str]) -> None:
     if action is not None and shape is None:
         names = ", ".join(sorted(shape.name for shape in shapes.values()))
         raise InvalidArgumentError(f"--action must be one of {names}, not {show(action)}")
-    for column in fixed:
+    for column, value in fixed.items():
         if shape is not None and column != ACTION and column not in shape.readers:
             raise InvalidArgumentError(f"{column} doesn't belong to {shape.name}")
+        for read in (shape.readers[column] for shape in shapes.values() if column in shape.readers):
+            try:
+                read(value)
+            except BadRow as error:
+                raise InvalidArgumentError(str(error)) from None

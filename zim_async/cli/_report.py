@@ -53,8 +53,8 @@ def last_words(progress: Progress, *, app_id: int, ignore_not_found: bool, journ
     if progress.remaining or progress.interrupted:
         yield "interrupted" if journal is None else "interrupted; run the same again to resume"
         return
-    if not progress.total:
-        yield "there were no rows"
+    if progress.done == progress.total:
+        yield f"all done: {progress.done}" if progress.total else "there were no rows"
     if journal is not None:
         for state in (State.REFUSED, State.NOT_FOUND):
             if progress.count(state) and not (ignore_not_found and state is State.NOT_FOUND):

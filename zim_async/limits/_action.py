@@ -99,6 +99,7 @@ class ActionLimiter:
         self._bucket = TokenBucket(self._qps)
         self._queue = Queue()
         self._in_flight = 0
+        self._reign += 1
         self._throttle_log = ThrottleLog(self._action)
 
     def __repr__(self) -> str:
@@ -216,15 +217,21 @@ class ActionLimiter:
         return bool(calls)
 
     async def close(self) -> None:
-        """Fail all waiting calls with ``ClosedError``, and close the window. The next call opens it anew."""
-        if self._loop is asyncio.get_running_loop():
-            queue, self._queue = self._queue, Queue()
+        """Fail all waiting calls with ``ClosedError``, and close the window. The next call opens it anew.
+
+        Raises:
+            ClosedError: The limiter is in use on another event loop.
+        """
+        if self._loop is not asyncio.get_running_loop():
+            self._check_unused()
+        else:
             for priority in PRIORITIES:
-                while (call := queue.pop(priority)) is not None:
-                    text = "the limiter was closed while the call waited; nothing was sent"
-                    call.set_exception(ClosedError(text, action=self._action))
-            self._expect()
-            self._loop = None
+                while (call := self._queue.pop(priority)) is not None:
+                    reason = "the limiter was closed while the call waited; nothing was sent"
+                    call.set_exception(ClosedError(reason, action=self._action))
+        self._forget_calls()
+        self._expect()
+        self._loop = None
         await self._window.close()
 
     def _enqueue(self, priority: Priority, max_wait: float | None, owner: object, again: bool) -> WaitingCall:
@@ -305,15 +312,17 @@ class ActionLimiter:
     def _take_over(self, loop: asyncio.AbstractEventLoop) -> None:
         if self._pid != os.getpid():
             self._start_afresh()
-        elif self._loop is not None:
-            if not self._loop.is_closed() and (self._queue or self._in_flight):
-                raise ClosedError(
-                    "this application's quota is in use on another event loop of this process. Either run all its"
-                    " calls on one background loop, or share the quota through Redis (zim_async.limits.redis)",
-                    action=self._action,
-                )
+        else:
+            self._check_unused()
             self._forget_calls()
             self._expect()
         self._loop = loop
-        self._reign += 1
         self._window.open(self._admit)
+
+    def _check_unused(self) -> None:
+        if self._loop is not None and not self._loop.is_closed() and (self._queue or self._in_flight):
+            raise ClosedError(
+                "this application's quota is in use on another event loop of this process. Either run all its"
+                " calls on one background loop, or share the quota through Redis (zim_async.limits.redis)",
+                action=self._action,
+            )

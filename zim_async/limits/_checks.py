@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import math
 from typing import Final
 
@@ -42,6 +41,8 @@ def check_rate(rate: object) -> float:
 
 
 def _name_meant_by(name: str) -> str | None:
+    import difflib  # for slips alone: importing this library would take a tenth longer
+
     lower = name.lower()
     for known in KNOWN:
         if known.lower().startswith(lower) or lower.startswith(known.lower()):

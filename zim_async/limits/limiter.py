@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 from typing import Any, Final, Self, TypeAlias
+from weakref import WeakSet
 
 from ..actions import Action, find_action_class
 from ._action import ActionLimiter
@@ -40,6 +41,7 @@ class RateLimiter:
         self._limiters: dict[str, ActionLimiter] = {}
         self._rate_of_all: float | None = None
         self._rates: dict[str, float] = {}
+        self._users: WeakSet[object] = WeakSet()
         if qps is not None:
             self.qps = qps
 
@@ -87,10 +89,26 @@ class RateLimiter:
             while limiter.abandon(owner, reason, ABANDONED_AT_A_TIME):  # noqa: ASYNC110, others take their turn
                 await asyncio.sleep(0)
 
+    def attach(self, user: object) -> None:
+        """Note who uses the limiter, for as long as it lives or until it is detached.
+
+        Args:
+            user: A client, say.
+        """
+        self._users.add(user)
+
+    async def detach(self, user: object) -> None:
+        """Note who uses the limiter no more.
+
+        Args:
+            user: As given to ``attach``.
+        """
+        self._users.discard(user)
+
     @property
     def idle(self) -> bool:
-        """Whether nothing is lost if the limiter is forgotten."""
-        return all(limiter.idle for limiter in self._limiters.values())
+        """Whether nobody uses the limiter, and nothing is lost if it is forgotten."""
+        return not self._users and all(limiter.idle for limiter in self._limiters.values())
 
     @property
     def qps(self) -> Mapping[str, float]:

@@ -2,23 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import Final
-from weakref import WeakSet
 
 from .limiter import RateLimiter
 
 FEW: Final = 16
 
 
-@dataclass(slots=True)
-class _Entry:
-    limiter: RateLimiter = field(default_factory=RateLimiter)
-    users: WeakSet[object] = field(default_factory=WeakSet)
-
-
-_entries: Final[dict[tuple[str, int], _Entry]] = {}
-_swept_at = FEW  # entries; a sweep each time that they have doubled costs the same for each, however many there are
+_limiters: Final[dict[tuple[str, int], RateLimiter]] = {}
+_swept_at = FEW  # limiters; a sweep each time that they have doubled costs the same for each, however many there are
 
 
 def shared_limiter(domain: str, app_id: int, user: object) -> RateLimiter:
@@ -32,19 +24,19 @@ def shared_limiter(domain: str, app_id: int, user: object) -> RateLimiter:
         app_id: The application.
         user: Who is going to use it, for as long as it lives.
     """
-    entry = _entries.get((domain, app_id))
-    if entry is None:
+    limiter = _limiters.get((domain, app_id))
+    if limiter is None:
         _sweep()
-        entry = _entries[domain, app_id] = _Entry()
-    entry.users.add(user)
-    return entry.limiter
+        limiter = _limiters[domain, app_id] = RateLimiter()
+    limiter.attach(user)
+    return limiter
 
 
 def _sweep() -> None:
     global _swept_at
-    if len(_entries) < _swept_at:
+    if len(_limiters) < _swept_at:
         return
-    for key, entry in list(_entries.items()):
-        if not entry.users and entry.limiter.idle:
-            del _entries[key]
-    _swept_at = max(FEW, 2 * len(_entries))
+    for key, limiter in list(_limiters.items()):
+        if limiter.idle:
+            del _limiters[key]
+    _swept_at = max(FEW, 2 * len(_limiters))

@@ -1,0 +1,156 @@
+"""One quota for many processes, kept in Redis."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final, Self, get_args
+from weakref import WeakSet
+
+from ..actions import Action, show_value
+from ..errors import ConfigError
+from ._action import ActionLimiter
+from .limiter import Rate, RateLimiter
+
+try:
+    from ._redis_link import AnyRedis, RedisSource
+    from ._redis_window import OnFailure, RedisWindow
+except ModuleNotFoundError as error:
+    if error.name != "redis":
+        raise
+    raise ImportError("a quota in Redis needs redis-py: pip install 'zim_async[redis]'") from None
+
+DEFAULT_SHARE: Final = 0.25
+
+
+class RedisRateLimiter:
+    """The quota of one application, shared by all processes that use the same Redis.
+
+    It is given to a client as ``limiter``, and does what a ``RateLimiter`` does. All processes should state the
+    same rate. The quota of each action is one sorted set, ``zim:{APP_ID:ACTION}``, in Redis 6.2 or newer, or Valkey.
+
+    Args:
+        url_or_client: A URL (``redis://``, ``rediss://`` or ``unix://``), or the asyncio client of redis-py that the
+            application has already. That client is never closed here. What was connected from a URL is
+            disconnected with the last client that uses the limiter.
+        app_id: The AppId.
+        qps: Calls a second by all processes together; see ``RateLimiter``.
+        on_failure: What happens when Redis fails, which is decided within a second. "closed": calls raise
+            ``QuotaUnavailableError``, and nothing is sent. "local": this process goes on by itself with a share of
+            the quota, and returns to Redis when that is back.
+        share: That share, above 0 and at most 1: 1 by the number of processes, say. Default: a quarter.
+
+    Raises:
+        ConfigError: An argument isn't of that kind.
+
+    Example:
+        limiter = RedisRateLimiter("redis://localhost:6379", app_id=app_id)
+        async with ZimClient(app_id, secret, limiter=limiter) as zim:
+            ...
+    """
+
+    def __init__(
+        self,
+        url_or_client: str | AnyRedis,
+        *,
+        app_id: int,
+        qps: Rate | None = None,
+        on_failure: OnFailure = "closed",
+        share: float = DEFAULT_SHARE,
+    ) -> None:
+        try:
+            self._source = RedisSource(url_or_client)
+        finally:
+            del url_or_client  # error trackers show the locals of a failed frame
+        if isinstance(app_id, bool) or not isinstance(app_id, int) or app_id <= 0:
+            raise ConfigError(f"app_id must be the number shown in the vendor's console, not {show_value(app_id)}")
+        if on_failure not in get_args(OnFailure):
+            raise ConfigError(f"on_failure must be 'closed' or 'local', not {show_value(on_failure)}")
+        if isinstance(share, bool) or not isinstance(share, int | float) or not 0 < share <= 1:
+            raise ConfigError(f"share must be a number above 0 and at most 1, not {show_value(share)}")
+        self._app_id = app_id
+        self._on_failure: OnFailure = on_failure
+        self._share = float(share)
+        self._users: WeakSet[object] = WeakSet()
+        self._limiter = RateLimiter(qps, window=self._make_window)
+
+    def __repr__(self) -> str:
+        if not hasattr(self, "_limiter"):
+            return "<RedisRateLimiter, not configured>"
+        return f"<RedisRateLimiter app_id={self._app_id} redis={self._source.address} {self._limiter!r}>"
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    def of(self, action: str | type[Action]) -> ActionLimiter:
+        """Return the limiter of an action; see ``RateLimiter.of``.
+
+        Args:
+            action: Its name in the vendor's spelling, or its class.
+
+        Raises:
+            ConfigError: The name isn't an action's, or looks like a slip in the name of a known one.
+        """
+        return self._limiter.of(action)
+
+    @property
+    def qps(self) -> Mapping[str, float]:
+        """Calls a second by action; set it, while running too, to a number or to a mapping of those to change."""
+        return self._limiter.qps
+
+    @qps.setter
+    def qps(self, qps: Rate) -> None:
+        self._limiter.qps = qps
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing is lost if the limiter is forgotten."""
+        return self._limiter.idle
+
+    async def abandon(self, owner: object, reason: str) -> None:
+        """Fail the waiting calls of an owner with ``ClosedError``.
+
+        Args:
+            owner: What was given to ``acquire``.
+            reason: The error's text.
+        """
+        await self._limiter.abandon(owner, reason)
+
+    def attach(self, user: object) -> None:
+        """Note who uses the limiter, for as long as it lives or until it is detached.
+
+        Args:
+            user: A client, say.
+        """
+        self._users.add(user)
+
+    async def detach(self, user: object) -> None:
+        """Note who uses the limiter no more. With the last one, it is closed.
+
+        Args:
+            user: As given to ``attach``.
+        """
+        self._users.discard(user)
+        if not self._users:
+            await self.close()
+
+    async def close(self) -> None:
+        """Fail all waiting calls with ``ClosedError``, give back what is in hand, and disconnect.
+
+        A client that was given is left connected. A later call begins anew.
+        """
+        await self._limiter.close()
+        await self._source.close()
+
+    def _make_window(self, action: str, qps: float) -> RedisWindow:
+        return RedisWindow(
+            action,
+            qps,
+            key=f"zim:{{{self._app_id}:{action}}}",
+            connect=self._source.link,
+            on_failure=self._on_failure,
+            share=self._share,
+            address=self._source.address,
+        )
