@@ -41,4 +41,4 @@ def test_own_attributes_survive_pickling() -> None:
 
 def test_there_is_one_root() -> None:
     assert all(issubclass(kind, ZimError) for kind in CLASSES)
-    assert len(CLASSES) == 16
+    assert len(CLASSES) == 17
