@@ -414,7 +414,9 @@ def test_rates_by_action() -> None:
     assert "DeleteConv=<ActionLimiter qps=7 permits=7.0 in_flight=0 waiting=0>" in repr(limiter)
 
 
-@pytest.mark.parametrize("qps", [0, -1, float("inf"), float("nan"), True, "20", {"DeleteConv": 0}, [20]])
+@pytest.mark.parametrize(
+    "qps", [0, -1, float("inf"), float("nan"), True, "20", {"DeleteConv": 0}, [20], 5e-324, 1e300, 10**400]
+)
 def test_bad_rates_are_refused(qps: float) -> None:
     with pytest.raises(ConfigError, match="qps"):
         RateLimiter(qps)
@@ -630,3 +632,16 @@ def test_the_estimated_wait_is_near_the_truth_before_and_after_refusals(priority
         ratios = [estimate / truth for at, estimate, truth in waits if begin <= at < end]
         assert 0.9 <= mean(ratios) <= 1.1
     assert all(0.8 <= estimate / truth <= 1.2 for at, estimate, truth in waits if not 17.0 <= at < 21.0)
+
+
+@pytest.mark.parametrize("qps", [1e-9, 0.999, 1.5, 10**9])
+def test_rates_of_every_size_work(qps: float) -> None:
+    async def main() -> None:
+        limiter = RateLimiter(qps).of("DeleteConv")
+        (await limiter.acquire("bulk")).release(throttled=True)
+        assert 0 < limiter.estimated_wait() <= 2 * max(1.0, 1.0 / qps) + PAUSE
+        assert repr(limiter)
+        with pytest.raises(QueueTimeoutError):
+            await limiter.acquire(max_wait=0.001)
+
+    asyncio.run(main())
