@@ -151,7 +151,7 @@ class LocalWindow:
         if priority == "bulk":
             first_at = max(times[0], self._adaptation.pause_ends)
             at = max(at, max(self._bulk_due_at, first_at - BANK) + place * self._slot)
-        return max(0.0, at + turn * cycle - now)
+        return self._adaptation.slowed(max(0.0, at + turn * cycle - now), now)
 
     def resize(self, qps: float) -> None:
         """Change the rate. Permits in use stay in use, and what refusals taught about the old rate is forgotten."""
