@@ -645,3 +645,14 @@ def test_rates_of_every_size_work(qps: float) -> None:
             await limiter.acquire(max_wait=0.001)
 
     asyncio.run(main())
+
+
+def test_a_call_that_comes_again_expects_no_more_than_its_place_at_the_front() -> None:
+    async def main() -> None:
+        limiter = action_limiter(1)
+        waiting = [asyncio.create_task(call_many(limiter, 1)) for _ in range(11)]
+        await asyncio.sleep(0.001)
+        (await limiter.acquire(max_wait=2, again=True)).release()
+        await asyncio.gather(*waiting)
+
+    virtual_clock.run(main())
