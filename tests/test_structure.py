@@ -13,8 +13,9 @@ FLOORS = (
     {"_call"},
     {"client"},
     {"bulk"},
+    {"erase"},
     {"sandbox"},
-    {"pytest_plugin", "telemetry"},
+    {"pytest_plugin", "telemetry", "recipes"},
     {"cli", "__main__"},
 )
 SANDBOX_SEES = {"actions", "_codes", "errors", "sandbox"}
