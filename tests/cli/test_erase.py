@@ -1,13 +1,16 @@
+import asyncio
 import csv
 import json
 import os
 import pty
+import signal
+import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.cli.test_main import run
+from tests.cli.test_main import COMMAND, run
 from zim_async import ConvType
 from zim_async.sandbox import Sandbox
 
@@ -126,6 +129,32 @@ async def test_nothing_is_sent_that_wasnt_meant(
     assert says in capsys.readouterr().err
     assert not filled.arrivals
     assert not list(Path().glob("*.journal"))
+
+
+async def test_an_interrupted_job_is_resumed(env: Sandbox, capsys: pytest.CaptureFixture[str]) -> None:
+    users = [f"user-{number}" for number in range(12)]
+    for user in users:
+        env.add_message(user, "bob")
+        env.add_group("g7", [user])
+    Path("users.txt").write_text("\n".join(users))
+    env.delay = 0.2
+    job = subprocess.Popen([*COMMAND, "erase", "--users", "users.txt", "--yes", "--json"], stdout=-1, stderr=-1)
+    try:
+        async with asyncio.timeout(20):
+            while not any(arrival.action == "DeleteConv" for arrival in env.arrivals):
+                await asyncio.sleep(0.01)
+        job.send_signal(signal.SIGINT)
+        out, err = await asyncio.to_thread(job.communicate, timeout=20)
+    finally:
+        job.kill()
+    assert (job.returncode, err.decode().splitlines()[-1]) == (4, "interrupted; run the same again to resume")
+    assert json.loads(out)["interrupted"]
+    env.delay = 0.0
+    assert await run("erase", "--users", "users.txt", "--yes", "--report", "report.csv") == 0
+    assert len(Path("report.csv").read_text().splitlines()) == 13
+    for user in users:
+        assert env.messages(user, "bob") is None
+        assert env.messages("bob", user) == ["hello"]
 
 
 @pytest.mark.parametrize(("answer", "code"), [("y\n", 0), ("n\n", 2)])
