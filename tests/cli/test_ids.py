@@ -47,6 +47,7 @@ def test_what_ids_may_look_like(value: str) -> None:
 @pytest.mark.parametrize(
     ("value", "says"),
     [
+        ("", "nothing"),
         ("1.23457E+17", "scientific"),
         ("1.23457e17", "scientific"),
         ("1,23457E+17", "scientific"),

@@ -55,7 +55,7 @@ def read_header(lines: Lines, naming: Naming, shapes: Mapping[str, Shape]) -> He
     return Header(separator, blanks, tuple(naming.column(name) for name in names))
 
 
-def is_rule(line: str) -> bool:
+def _is_rule(line: str) -> bool:
     """Tell whether a line is part of a table's drawing."""
     return _RULE.fullmatch(line) is not None
 
@@ -95,7 +95,7 @@ def _missing(names: list[str], naming: Naming, shapes: Mapping[str, Shape]) -> l
 def _guess(line: str, names: list[str], naming: Naming, shapes: Mapping[str, Shape]) -> str:
     """Return what a line probably is that stands where the header should."""
     cells = [name.strip() for name in names]
-    if is_rule(line):
+    if _is_rule(line):
         return "This is a table drawn for the eye: export it as CSV. "
     if any(key_of(cell) in shapes for cell in cells):
         return "This is a row already: put a line with the names of the columns before it. "

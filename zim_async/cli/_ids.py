@@ -45,6 +45,8 @@ _SHAPES: Final = tuple(
 
 def find_flaw(value: str) -> str | None:
     """Return what betrays an ID that was altered, or None for one that looks as it should."""
+    if not value:
+        return "nothing in it"
     return _find_invisible(value) or _find_shape(value) or _find_ends(value) or _find_second_encoding(value)
 
 
@@ -56,7 +58,7 @@ def find_excess(value: str) -> str | None:
     return f"{size} bytes in UTF-8, where the server takes {MAX_ID_BYTES}" if size > MAX_ID_BYTES else None
 
 
-def name_character(character: str) -> str:
+def _name_character(character: str) -> str:
     """Return a character's code point and name, for one that can't be shown."""
     return f"U+{ord(character):04X} {unicodedata.name(character, '')}".rstrip()
 
@@ -70,8 +72,8 @@ def _find_invisible(value: str) -> str | None:
     if character in "\r\n":
         return "a newline inside the ID"
     if character == _REPLACEMENT:
-        return f"{name_character(character)}, which stands where a conversion lost a character"
-    return f"the invisible character {name_character(character)}"
+        return f"{_name_character(character)}, which stands where a conversion lost a character"
+    return f"the invisible character {_name_character(character)}"
 
 
 def _find_ends(value: str) -> str | None:
