@@ -99,7 +99,9 @@ async def test_a_user_that_isnt_known(filled: Sandbox, capsys: pytest.CaptureFix
 async def test_what_was_refused_is_told(filled: Sandbox, capsys: pytest.CaptureFixture[str]) -> None:
     filled.handle("ClearMemberGroupMessage", lambda _: 660600032)
     assert await run("erase", "alice", "--yes", "--failed", "failed.csv", "--report", "report.csv") == 1
-    assert "not erased: 'alice': 1 still listed, 1 refused with code 660600032" in capsys.readouterr().out
+    found = capsys.readouterr()
+    assert "not erased: 'alice': 1 still listed, 1 refused with code 660600032" in found.out
+    assert found.err.splitlines()[-1] == "not erased: 1 users; --report FILE has what came of each"
     failed = list(csv.DictReader(Path("failed.csv").read_text().splitlines()))
     assert [(row["action"], row["group_id"], row["code"]) for row in failed] == [
         ("clear_member_group_message", "g7", "660600032")

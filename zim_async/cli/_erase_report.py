@@ -161,7 +161,9 @@ def _last_words(progress: Progress, totals: Totals, options: JobOptions) -> Iter
         yield RESUME
         return
     yield BEYOND
+    if left := totals.users - totals.erased - totals.not_found:
+        yield f"not erased: {left} users; --report FILE has what came of each"
     if totals.not_found and not options.ignore_not_found:
         yield f"users not found: {totals.not_found}; --ignore-not-found takes that for done"
-    elif totals.users == totals.erased + totals.not_found:
-        yield f"all erased: {totals.erased} users"
+    elif not left:
+        yield f"all erased: {totals.erased} users" + (f", {totals.not_found} not found" if totals.not_found else "")
