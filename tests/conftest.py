@@ -2,20 +2,16 @@
 
 import asyncio
 import gc
-import inspect
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from typing import Any
-from unittest.mock import Mock
 
-import aiohttp
 import pytest
-from aioresponses import aioresponses, core
 
 from zim_async import RetryPolicy, ZimClient
 from zim_async.sandbox import Sandbox
 
 # Loaded here, and not as an installed plugin, which would be imported before coverage starts.
-pytest_plugins = ["pytester", "zim_async.pytest_plugin"]
+pytest_plugins = ["pytester", "zim_async.pytest_plugin", "aioresponses_fixture"]
 MakeClient = Callable[..., ZimClient]
 EAGER = RetryPolicy(first_backoff=0, longest_backoff=0)
 
@@ -89,21 +85,6 @@ async def make_client(box: Sandbox) -> AsyncIterator[MakeClient]:
 @pytest.fixture
 async def zim(make_client: MakeClient) -> ZimClient:
     return make_client()
-
-
-class _MockedResponse(aiohttp.ClientResponse):
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        if "stream_writer" in inspect.signature(aiohttp.ClientResponse.__init__).parameters:
-            kwargs.setdefault("stream_writer", Mock(output_size=0))
-        super().__init__(*args, **kwargs)
-
-
-@pytest.fixture
-def mocked(monkeypatch: pytest.MonkeyPatch) -> Iterator[aioresponses]:
-    """HTTP without sockets; aioresponses 0.7.9 doesn't give aiohttp 3.14 the writer it asks for (known there)."""
-    monkeypatch.setattr(core, "ClientResponse", _MockedResponse)
-    with aioresponses() as mock:
-        yield mock
 
 
 def pytest_collection_finish() -> None:

@@ -15,7 +15,7 @@ FLOORS = (
     {"bulk"},
     {"erase"},
     {"sandbox"},
-    {"pytest_plugin", "telemetry"},
+    {"pytest_plugin", "telemetry", "recipes"},
     {"cli", "__main__"},
 )
 SANDBOX_SEES = {"actions", "_codes", "errors", "sandbox"}

@@ -5,6 +5,41 @@
 2. Names and attributes are those of the semantic conventions 1.40 to 1.45, in which RPC became stable. What the
    conventions don't know is named ``zim_async.…``.
 3. Neither spans nor metrics hold user IDs, the secret or a signature.
+
+| metric | in Prometheus | is |
+|---|---|---|
+| `rpc.client.call.duration` | `rpc_client_call_duration_seconds` | time of a call, with its waits and retries |
+| `zim_async.queue.duration` | `zim_async_queue_duration_seconds` | its time in the queue |
+| `zim_async.attempts` | `zim_async_attempts_total` | requests sent, by return code |
+| `zim_async.throttled` | `zim_async_throttled_total` | requests refused for their rate |
+| `zim_async.calls.in_flight` | `zim_async_calls_in_flight` | calls that hold a permit |
+| `zim_async.calls.waiting` | `zim_async_calls_waiting` | calls in the queue |
+| `zim_async.permits` | `zim_async_permits` | calls that may be under way in any one second |
+
+For Prometheus, with opentelemetry-exporter-prometheus installed beside the extra:
+
+```python
+import asyncio
+
+from opentelemetry.exporter.prometheus import PrometheusMetricReader
+from opentelemetry.sdk.metrics import MeterProvider
+from prometheus_client import start_http_server
+
+from zim_async import RateLimiter, ZimClient
+from zim_async.telemetry import OpenTelemetryObserver
+
+
+async def main(port: int = 9464) -> None:
+    start_http_server(port)  # for Prometheus to scrape
+    limiter = RateLimiter()  # given to both, for the gauges
+    observer = OpenTelemetryObserver(limiter, meter_provider=MeterProvider([PrometheusMetricReader()]))
+    async with ZimClient.from_env(limiter=limiter, observers=[observer]) as zim:
+        await zim.clear_peer_message(from_user_id="alice", to_user_id="bob")
+
+
+if __name__ == "__main__":
+    asyncio.run(main())
+```
 """
 
 from __future__ import annotations

@@ -1,24 +1,18 @@
 import asyncio
 from collections.abc import AsyncIterable
 
-from zim_async import ConvType, DeleteConv, ZimClient, cleanup
+from zim_async import ConvType, DeleteConv, Progress, ZimClient, cleanup
 
 
-async def leave_groups(zim: ZimClient, members: AsyncIterable[tuple[str, str]]) -> int:
-    """Take groups off their members' lists; run it again after any interruption, and it goes on where it was."""
-    actions = (DeleteConv(user_id, group_id, ConvType.GROUP) async for user_id, group_id in members)
-    report = await cleanup(
+async def leave_groups(
+    zim: ZimClient, members: AsyncIterable[tuple[str, str]], stop: asyncio.Event | None = None
+) -> Progress:
+    # Takes groups off their members' lists. Run it again after any interruption, and it resumes.
+    return await cleanup(
         zim,
-        actions,
+        (DeleteConv(user_id, group_id, ConvType.GROUP) async for user_id, group_id in members),
         journal="leave-groups.journal",
         on_progress=lambda progress: print(progress.done, "done,", progress.remaining, "to go"),
+        on_outcome=lambda outcome: print(outcome.action, outcome.state),  # after it is on disk
+        stop=stop,  # when it is set, nothing more is sent
     )
-    return report.done + report.not_found
-
-
-async def leave_some_groups(zim: ZimClient, seconds: float, members: AsyncIterable[tuple[str, str]]) -> None:
-    """The same for a while: what is in flight at the end of that time is awaited."""
-    actions = (DeleteConv(user_id, group_id, ConvType.GROUP) async for user_id, group_id in members)
-    stop = asyncio.Event()
-    asyncio.get_running_loop().call_later(seconds, stop.set)
-    await cleanup(zim, actions, journal="leave-groups.journal", stop=stop)

@@ -1,10 +1,11 @@
-import math
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from fastapi import FastAPI, HTTPException, Request
+from fastapi import FastAPI, Request
+from fastapi.responses import JSONResponse
 
-from zim_async import ConvType, NotFoundError, QueueTimeoutError, ServerBusyError, TransportError, ZimClient
+from zim_async import ConvType, ZimClient, ZimError
+from zim_http import http_answer
 
 
 @asynccontextmanager
@@ -17,15 +18,19 @@ async def lifespan(app: FastAPI) -> AsyncIterator[None]:
 app = FastAPI(lifespan=lifespan)
 
 
+@app.exception_handler(ZimError)
+async def answer_error(request: Request, error: ZimError) -> JSONResponse:
+    status, text, headers = http_answer(error)
+    return JSONResponse({"detail": text}, status, headers)
+
+
 @app.delete("/users/{user_id}/chats/{other_id}", status_code=204)
 async def delete_chat(user_id: str, other_id: str, request: Request) -> None:
     zim: ZimClient = request.app.state.zim
-    try:
-        await zim.delete_conv(from_user_id=user_id, conv_id=other_id, conv_type=ConvType.PEER)
-    except NotFoundError:
-        raise HTTPException(404, "no such chat") from None
-    except QueueTimeoutError as error:  # at once, when the queue is longer than two seconds
-        headers = {"Retry-After": str(math.ceil(error.estimated_wait))}
-        raise HTTPException(503, "busy", headers) from None
-    except (ServerBusyError, TransportError):  # after retries, or at the deadline
-        raise HTTPException(502, "the chat server doesn't answer") from None
+    await zim.delete_conv(from_user_id=user_id, conv_id=other_id, conv_type=ConvType.PEER)
+
+
+@app.get("/health")
+async def health(request: Request) -> dict[str, float]:
+    limiter = request.app.state.zim.limiter.of("DeleteConv")  # spends no call
+    return {"waiting": limiter.waiting, "permits": limiter.permits, "estimated_wait": limiter.estimated_wait()}

@@ -1,0 +1,185 @@
+"""Recipes for frameworks and tools beyond those of the README. This module holds no code of its own.
+
+# aiohttp.web
+
+``http_answer`` is the README's.
+
+```python
+from collections.abc import AsyncIterator
+
+from aiohttp import web
+from aiohttp.typedefs import Handler
+
+from zim_async import ZimClient, ZimError
+from zim_http import http_answer
+
+ZIM = web.AppKey("ZIM", ZimClient)
+
+
+async def zim_client(app: web.Application) -> AsyncIterator[None]:
+    async with ZimClient.from_env(deadline=10, max_wait=2) as app[ZIM]:
+        yield
+
+
+@web.middleware
+async def answer_errors(request: web.Request, handler: Handler) -> web.StreamResponse:
+    try:
+        return await handler(request)
+    except ZimError as error:
+        status, text, headers = http_answer(error)
+        return web.Response(status=status, text=text, headers=headers)
+
+
+async def clear_chat(request: web.Request) -> web.Response:
+    user, other = request.match_info["user"], request.match_info["other"]
+    await request.app[ZIM].clear_peer_message(from_user_id=user, to_user_id=other)
+    return web.Response(status=204)
+
+
+def make_app() -> web.Application:
+    app = web.Application(middlewares=[answer_errors])
+    app.cleanup_ctx.append(zim_client)
+    app.router.add_delete("/users/{user}/messages/{other}", clear_chat)
+    return app
+```
+
+# Code that isn't async
+
+A script makes all its calls in one ``asyncio.run(main())``. Where calls come from many places or threads, keep one
+event loop in the background, for each process. An application's quota belongs to one event loop of a process at a time.
+Save this as ``zim_sync.py``:
+
+```python
+import asyncio
+import atexit
+import os
+import threading
+from collections.abc import Callable, Coroutine
+from functools import cache
+from typing import Any, TypeVar
+
+from zim_async import ZimClient
+
+T = TypeVar("T")
+_starting = threading.Lock()
+
+
+@cache
+def _background(pid: int) -> tuple[asyncio.AbstractEventLoop, ZimClient]:
+    # One event loop for each process, a forked one too, started by its first call.
+    loop, zim = asyncio.new_event_loop(), ZimClient.from_env(deadline=30)
+    threading.Thread(target=loop.run_forever, name="zim", daemon=True).start()
+    atexit.register(run, ZimClient.close)
+    return loop, zim
+
+
+def run(call: Callable[[ZimClient], Coroutine[Any, Any, T]]) -> T:
+    with _starting:
+        loop, zim = _background(os.getpid())
+    return asyncio.run_coroutine_threadsafe(call(zim), loop).result()
+```
+
+Then any thread calls ``run(lambda zim: zim.clear_peer_message(from_user_id="alice", to_user_id="bob"))``. It blocks
+until the call is done, and raises what the call raises.
+
+# Celery
+
+Its prefork pool is code that isn't async, in several processes. Calls at bulk priority let users' calls of the same
+process go first.
+
+```python
+import os
+
+from celery import Celery
+
+from zim_sync import run
+
+app = Celery("chats", broker=os.environ["CELERY_BROKER_URL"])
+
+
+@app.task
+def forget(user_id: str, other_id: str) -> None:
+    run(lambda zim: zim.clear_peer_message(from_user_id=user_id, to_user_id=other_id, priority="bulk"))
+```
+
+The processes share one quota. See "Several workers" in the README.
+
+# Django
+
+Async views under ASGI await a client of their own process. Sync views use ``zim_sync``. The middleware answers errors
+for both, by the ``http_answer`` of the README.
+
+```python
+from functools import cache
+
+from django.http import HttpRequest, HttpResponse
+from django.urls import path
+from django.utils.deprecation import MiddlewareMixin
+
+from zim_async import ZimClient, ZimError
+from zim_http import http_answer
+from zim_sync import run
+
+
+class AnswerErrors(MiddlewareMixin):  # for MIDDLEWARE in the settings
+    def process_exception(self, request: HttpRequest, error: Exception) -> HttpResponse | None:
+        if not isinstance(error, ZimError):
+            return None
+        status, text, headers = http_answer(error)
+        return HttpResponse(text, status=status, headers=headers)
+
+
+@cache
+def client() -> ZimClient:  # one for each process under ASGI
+    return ZimClient.from_env(deadline=10, max_wait=2)
+
+
+async def clear_chat(request: HttpRequest, user: str, other: str) -> HttpResponse:
+    await client().clear_peer_message(from_user_id=user, to_user_id=other)
+    return HttpResponse(status=204)
+
+
+def clear_chat_sync(request: HttpRequest, user: str, other: str) -> HttpResponse:  # under WSGI
+    run(lambda zim: zim.clear_peer_message(from_user_id=user, to_user_id=other, max_wait=2))
+    return HttpResponse(status=204)
+
+
+urlpatterns = [
+    path("users/<user>/messages/<other>", clear_chat),
+    path("sync/users/<user>/messages/<other>", clear_chat_sync),
+]
+```
+
+# Sentry
+
+Its aiohttp integration puts the query of each request into breadcrumbs and spans. Here the query is signed, so take it
+out before it leaves. Everything else that the library raises or logs holds no signature.
+
+```python
+from typing import Any
+
+import sentry_sdk
+
+
+def drop_signature(data: dict[str, Any]) -> None:
+    if "Signature=" in str(data.get("http.query", "")):
+        data["http.query"] = "[signed]"
+
+
+def before_breadcrumb(crumb: dict[str, Any], hint: dict[str, Any]) -> dict[str, Any]:
+    drop_signature(crumb.get("data") or {})
+    return crumb
+
+
+def before_send_transaction(event: Any, hint: dict[str, Any]) -> Any:
+    for span in event.get("spans", []):
+        drop_signature(span.get("data") or {})
+    return event
+
+
+def init(dsn: str, **options: Any) -> None:
+    sentry_sdk.init(
+        dsn, before_breadcrumb=before_breadcrumb, before_send_transaction=before_send_transaction, **options
+    )
+```
+"""
