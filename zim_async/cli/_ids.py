@@ -27,15 +27,18 @@ _SHAPES: Final = tuple(
     (re.compile(pattern), cause)
     for pattern, cause in (
         (r"-?nan|-?NaN|NAN|NaT|N/A|n/a|NA|<NA>|-?1\.#(IND|QNAN)|#NA|#N/A N/A", "a data frame's mark for no value"),
-        (r"NULL|null|\(null\)|<null>|None|none|NONE|undefined|\\N", "an export's mark for no value"),
+        (
+            r"NULL|null|\(null\)|<null>|<nil>|None|none|NONE|undefined|\\N|[?.\u2013\u2014-]+",
+            "an export's mark for no value",
+        ),
         (r"#([A-ZÀ-Ý0-9/¡¿]+[!?]|N/A|NV|#+)", "a spreadsheet's error"),
         (r"=.*", "a spreadsheet's formula"),
         (r"[+-]?\d+[.,]\d+[eE][+-]?\d+|[+-]?\d+[eE][+-]\d+", "a spreadsheet's scientific notation"),
         (r"[+-]?\d+[.,]0*", "a data frame's number with decimals"),
-        (r"\d{1,3}([, ]\d{3})+([.,]\d+)?", "a number in groups of thousands"),
+        (r"\d{1,3}([, '\u2019]\d{3})+([.,]\d+)?", "a number in groups of thousands"),
         (rf"\d{{1,2}}-{_MONTH}(-\d\d(\d\d)?)?|{_MONTH}-\d\d", "a spreadsheet's date"),
         (r"\d{1,4}([/.-])\d{1,2}\1\d{1,4}[ T]\d\d?:\d\d.*|\d{1,2}/\d{1,2}/\d{2,4}", "a date"),
-        (r"TRUE|FALSE", "a spreadsheet's truth value"),
+        (r"TRUE|FALSE|True|False", "a truth value"),
         (r"\[object \w+\]|(ObjectId|UUID|Decimal)\(.*\)|\(.*,\)|\[['\"].*['\"]\]", "a program's notation"),
         (r"b'.*'|b\".*\"", "Python's notation for bytes"),
         (r".*&(amp|lt|gt|quot|apos|nbsp|#\d+);.*", "an HTML entity"),
