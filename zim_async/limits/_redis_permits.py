@@ -16,7 +16,7 @@ from .._round_trip import RoundTrips
 
 # In seconds:
 TELL_WITHIN: Final = 0.2
-ASK_WITHIN: Final = 0.35
+ASK_WITHIN: Final = 0.4
 USE_WITHIN: Final = 0.4
 ARRIVE_WITHIN: Final = 1.0  # what a lease leaves for the call to arrive, before the period that its permit is away
 RENEW_AFTER: Final = 0.7
@@ -229,9 +229,8 @@ class SharedPermits:
         """Take the script's reply to a step."""
         received_at = time.monotonic()
         self._seen, epoch, self.line, asks_in, for_interactive, *waits = reply
-        self._redis_round_trips.add(received_at - step.sent_at)
-        change = received_at - step.sent_at - self.round_trip
-        self.round_trip += change * (SMOOTHING if self.round_trip else 1.0)
+        if self._epoch:  # the first step connects too
+            self._learn_round_trip(received_at - step.sent_at)
         if epoch != self._epoch:
             self._epoch = epoch
             self.tell_all_anew()
@@ -265,6 +264,10 @@ class SharedPermits:
             self._told[booking.name] = ("lease", booking.usable_at + self._lease)
         if not self.is_empty:
             self.tell_at = now
+
+    def _learn_round_trip(self, seconds: float) -> None:
+        self._redis_round_trips.add(seconds)
+        self.round_trip += (seconds - self.round_trip) * (SMOOTHING if self.round_trip else 1.0)
 
     def _tell(self, kind: Kind, name: str, until: float) -> None:
         self._told[name] = (kind, until)
