@@ -3,7 +3,7 @@ from contextlib import asynccontextmanager
 
 from fastapi import FastAPI, HTTPException, Request
 
-from tests.examples.several_workers.tasks import broker, leave_group
+from several_workers.tasks import broker, leave_group
 from zim_async import ConvType, NotFoundError, QuotaUnavailableError, ZimClient
 
 
