@@ -40,7 +40,7 @@ from .session import SessionManager
 if TYPE_CHECKING:
     from .bulk import Progress, cleanup, plan
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 __all__ = [
     "Action",

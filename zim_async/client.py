@@ -190,7 +190,7 @@ class ZimClient:
 
     @property
     def limiter(self) -> RateLimiter | RedisRateLimiter:
-        """The limiter in use, for its live state: ``limiter.of("DeleteConv")``."""
+        """The limiter in use, for its live state. ``RateLimiter.of`` returns that of an action."""
         return self._limiter
 
     @property
