@@ -10,13 +10,16 @@ import textwrap
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pdoc
 import pdoc.docstrings
 import pdoc.render
 
+import zim_async.bulk
 import zim_async.limits
 
+CLIENT = SimpleNamespace(zim=zim_async.ZimClient)  # as it is called throughout
 PACKAGE = Path(zim_async.__file__).parent
 # In double backticks: what is capitalised or dotted, but no file.
 NAME = re.compile(r"``(?!\w+\.py)([A-Z]\w*[a-z]\w*(?:\.\w+)*|[a-z]\w*(?:\.[A-Za-z_]\w*)+)")
@@ -71,7 +74,15 @@ def lost_names() -> set[str]:
     lost = set()
     for path in sorted(PACKAGE.rglob("*.py")):
         tree = ast.parse(path.read_text())
-        places = (importlib.import_module(module_of(path)), zim_async, zim_async.limits, asyncio, builtins)
+        places = (
+            importlib.import_module(module_of(path)),
+            zim_async,
+            zim_async.bulk,
+            zim_async.limits,
+            CLIENT,
+            asyncio,
+            builtins,
+        )
         for text, around in [(ast.get_docstring(tree) or "", places), *docstrings(tree, places)]:
             lost |= {f"{path.name}: {name}" for name in {*NAME.findall(text)} - VENDORS if not resolves(name, around)}
 

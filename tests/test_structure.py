@@ -13,6 +13,7 @@ FLOORS = (
     {"_call"},
     {"client"},
     {"bulk"},
+    {"erase"},
     {"sandbox"},
     {"pytest_plugin", "telemetry", "recipes"},
     {"cli", "__main__"},

@@ -38,7 +38,8 @@ from .retry import RetryPolicy
 from .session import SessionManager
 
 if TYPE_CHECKING:
-    from .bulk import Progress, cleanup, plan
+    from .bulk import Outcome, Progress, State, cleanup, plan, read_journal, run_groups
+    from .erase import erase_users
 
 __version__ = "0.2.0"
 
@@ -60,6 +61,7 @@ __all__ = [
     "JournalError",
     "NotFoundError",
     "NotPermittedError",
+    "Outcome",
     "Priority",
     "Progress",
     "ProtocolError",
@@ -74,23 +76,31 @@ __all__ = [
     "RetryPolicy",
     "ServerBusyError",
     "SessionManager",
+    "State",
     "TransportError",
     "ZimClient",
     "ZimError",
     "cleanup",
+    "erase_users",
     "plan",
+    "read_journal",
+    "run_groups",
 ]
 
 
-_LAZY = {"Progress", "cleanup", "plan"}
+_BULK = {"Outcome", "Progress", "State", "cleanup", "plan", "read_journal", "run_groups"}
 
 
 def __getattr__(name: str) -> Any:
     """Import bulk jobs on first use: SQLite, which they bring, would take a third of the time that the rest takes."""
-    if name in _LAZY:
+    if name in _BULK:
         from . import bulk
 
         return getattr(bulk, name)
+    if name == "erase_users":
+        from .erase import erase_users
+
+        return erase_users
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

@@ -16,7 +16,6 @@ import math
 import os
 import time
 from collections.abc import Coroutine
-from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, get_args
 
@@ -51,22 +50,25 @@ class Turn(NamedTuple):
     queued: float  # seconds
 
 
-@dataclass(slots=True, eq=False)
 class _Call:
     """One call on its way through attempts and waits. Times are in seconds."""
 
-    action: Sendable
-    limiter: ActionLimiter
-    priority: Priority
-    started_at: float = 0.0
-    ends_at: float = math.inf
+    # Most calls are done at the first attempt, and change few of these.
+    observed = True  # whether its events are told
+    started_at = 0.0
+    ends_at = math.inf
     max_wait: float | None = None
-    queued: float = 0.0  # in its last turn
-    queued_in_all: float = 0.0
-    attempts: int = 0
-    sending: bool = False
+    queued = 0.0  # in its last turn
+    queued_in_all = 0.0
+    attempts = 0
+    sending = False
     skew: float | None = None  # server minus local clock, when that is why the last attempt was refused
     last_error: ZimError | None = None
+
+    def __init__(self, action: Sendable, limiter: ActionLimiter, priority: Priority) -> None:
+        self.action = action
+        self.limiter = limiter
+        self.priority: Priority = priority
 
     def time_left(self) -> float:
         """Return the seconds until the deadline."""
@@ -156,17 +158,18 @@ class Caller:
             ZimError: Stamped with the action's name and the attempts made.
         """
         call = _Call(action, self._limiter.of(action.name), priority)
-        if not isinstance(turn, Turn):
-            permit = turn
-        else:
+        if isinstance(turn, Turn):
             permit, call.started_at, call.ends_at, call.max_wait, call.queued = turn
             call.queued_in_all = call.queued
+        else:
+            permit, call.observed = turn, False
         outcome: Response | BaseException
         try:
-            async with _NO_DEADLINE if call.ends_at == math.inf else asyncio.timeout(call.time_left()):
-                outcome = await self._attempt(call, permit)
-                if not isinstance(outcome, Response):
-                    outcome = await self._repeat(call, outcome, policy or self._policy)
+            if call.ends_at == math.inf:
+                outcome = await self._finish(call, permit, policy)
+            else:
+                async with asyncio.timeout(call.time_left()):
+                    outcome = await self._finish(call, permit, policy)
         except TimeoutError:
             outcome = _deadline_error(call)
         except ZimError as error:
@@ -174,7 +177,8 @@ class Caller:
         except BaseException as error:
             self._tell_end(call, error)
             raise
-        self._tell_end(call, outcome)
+        if call.observed:
+            self._tell_end(call, outcome)
         if isinstance(outcome, Response):
             return outcome
         # Out here nothing is chained to it: a cancelled attempt's frames hold the signed URL.
@@ -191,7 +195,7 @@ class Caller:
         except InvalidArgumentError:
             permit.cancel()
             raise
-        call = _Call(ready, self._limiter.of(action.name), priority, time.monotonic())
+        call = _Call(ready, self._limiter.of(action.name), priority)
         self._tell_start(call)
         try:
             outcome = await self._attempt(call, permit)
@@ -220,10 +224,10 @@ class Caller:
         max_wait: float | None,
     ) -> Turn:
         """Wait for an action's turn within its limits, and tell the observers of its beginning."""
-        call = _Call(action, limiter, priority, time.monotonic())
+        call = _Call(action, limiter, priority)
+        self._tell_start(call)
         call.ends_at = math.inf if deadline is None else call.started_at + deadline
         error: ZimError
-        self._tell_start(call)
         try:
             async with asyncio.timeout(deadline):
                 permit = await limiter.acquire(priority, max_wait, owner=self)
@@ -238,6 +242,13 @@ class Caller:
             raise
         self._tell_end(call, error)
         raise _stamped(error, action, 0)
+
+    async def _finish(self, call: _Call, permit: Permit, policy: RetryPolicy | None) -> Response | ZimError:
+        """Make the first attempt, and further ones where they may help."""
+        outcome = await self._attempt(call, permit)
+        if isinstance(outcome, Response):
+            return outcome
+        return await self._repeat(call, outcome, policy or self._policy)
 
     async def _repeat(self, call: _Call, error: ZimError, policy: RetryPolicy) -> Response:
         """Make further attempts after a first one that failed with ``error``."""
@@ -285,29 +296,16 @@ class Caller:
             raise ClosedError(_CLOSED)
 
     async def _attempt(self, call: _Call, permit: Permit) -> Response | ZimError:
-        """Send once, and once more if the clock was learned from the refusal."""
-        outcome = await self._exchange(call, permit)
-        if (skew := call.skew) is None:
-            return outcome
-        try:
-            permit = await self._next_permit(call)
-        except (ClosedError, QueueTimeoutError):
-            return outcome
-        outcome = await self._exchange(call, permit)
-        return clock_skew_error(outcome, skew) if is_clock_refusal(outcome) else outcome
-
-    async def _exchange(self, call: _Call, permit: Permit) -> Response | ZimError:
-        """Sign, post and decode, and return the outcome."""
+        """Sign, send and decode. Do so once more if the clock was learned from the refusal."""
         if self.closed:
             permit.cancel()
             return ClosedError(_CLOSED)
         call.attempts += 1
-        call.sending, call.skew = True, None
-        action, timestamp = call.action, self._clock.now()
-        observed = self._emitter.is_needed
-        sent_at = time.monotonic() if observed else 0.0
-        method, parameters = _method_of(action)
-        query = signed_query(self._credentials, action.name, os.urandom(8).hex(), timestamp, parameters)
+        call.sending = True
+        action, signed_at = call.action, self._clock.now()
+        sent_at = time.monotonic() if call.observed else 0.0
+        method, parameters = ("POST", "") if type(action) is not Request else (action.method, action.parameters)
+        query = signed_query(self._credentials, action.name, os.urandom(8).hex(), signed_at, parameters)
         try:
             raw = await self._sessions.request(
                 method, self._url, query, action.body(), timeout=self._timeout, max_bytes=action.max_response_bytes
@@ -318,25 +316,46 @@ class Caller:
                 error.__traceback__ = None  # its frames hold the signed URL
             raise
         call.sending = False
+        skew: float | None = None
         outcome: Response | ZimError
         if isinstance(raw, RawResponse):
             outcome = decode(action, raw, call.attempts)
-            permit.release(min_round_trip=raw.min_round_trip, throttled=_is_throttled(outcome))
-            call.skew = self._clock.observe(outcome, raw.headers, timestamp)
-        elif isinstance(raw, ClosedError):
+            done = isinstance(outcome, Response)
+            permit.release(min_round_trip=raw.min_round_trip, throttled=not done and _is_throttled(outcome))
+            if not done or self._clock.offset:
+                skew = self._clock.observe(outcome, raw.headers, signed_at)
+        else:
+            outcome, done = raw, False
+            await self._end_unanswered(permit, raw)
+        if call.observed:
+            self._tell_attempt(call, outcome, time.monotonic() - sent_at)
+        return outcome if done else await self._fix_clock(call, outcome, skew)
+
+    async def _end_unanswered(self, permit: Permit, error: ZimError) -> None:
+        """End the permit of a request that had no response."""
+        if isinstance(error, ClosedError):
             permit.cancel()
-            await self._limiter.abandon(self, str(raw))  # those who wait would only learn the same, one by one
-            outcome = raw
+            await self._limiter.abandon(self, str(error))  # those who wait would only learn the same, one by one
         else:
             permit.release()
-            outcome = raw
-        if isinstance(outcome, ZimError) and not isinstance(outcome, ClosedError):
-            call.last_error = outcome
-        if observed:
-            self._tell_attempt(call, outcome, time.monotonic() - sent_at)
-        return outcome
+
+    async def _fix_clock(self, call: _Call, outcome: Response | ZimError, skew: float | None) -> Response | ZimError:
+        """Send again, immediately and once, what was refused for a clock that is learned by now."""
+        if isinstance(outcome, Response | ClosedError):
+            return outcome
+        call.last_error = outcome
+        if call.skew is not None and is_clock_refusal(outcome):
+            return clock_skew_error(outcome, call.skew)
+        call.skew = skew
+        if skew is None:
+            return outcome
+        try:
+            return await self._attempt(call, await self._next_permit(call))
+        except (ClosedError, QueueTimeoutError):
+            return outcome
 
     def _tell_start(self, call: _Call) -> None:
+        call.started_at = time.monotonic()
         if self._emitter.is_needed:
             host, port = self._url.host or "", self._url.port or 443
             self._emitter.emit(CallStarted(call.action.name, call.priority, host, port))
@@ -388,15 +407,8 @@ class Caller:
         )
 
 
-def _method_of(action: Sendable) -> tuple[str, str]:
-    """Return the HTTP method of a request, and the parameters of a GET."""
-    if type(action) is Request and action.content is None:
-        return "GET", action.parameters
-    return "POST", ""
-
-
 def _is_throttled(outcome: Response | ZimError) -> bool:
-    return isinstance(outcome, ZimError) and verdict_of(outcome) is Verdict.SLOW_DOWN
+    return not isinstance(outcome, Response) and verdict_of(outcome) is Verdict.SLOW_DOWN
 
 
 def _code_and_error(outcome: Response | BaseException) -> tuple[int | None, str | None]:

@@ -72,6 +72,11 @@ class Request:
     idempotent: bool = False
     max_response_bytes: int = Action.max_response_bytes
 
+    @property
+    def method(self) -> str:
+        """The HTTP method."""
+        return "GET" if self.content is None else "POST"
+
     def body(self) -> bytes | None:
         """Return the request body."""
         return self.content

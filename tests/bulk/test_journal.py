@@ -46,7 +46,7 @@ def journal(path: Path) -> Iterator[Journal]:
 
 def fill(journal: Journal, *actions: Action) -> int:
     journal.begin()
-    new = journal.add(actions)
+    new = sum(journal.add(actions).values())
     journal.commit()
     return new
 
@@ -149,8 +149,8 @@ def test_the_last_mark_of_a_row_counts(journal: Journal) -> None:
 
 
 def test_commits_survive_a_power_failure_by_their_settings(path: Path, journal: Journal) -> None:
-    assert journal._db.execute("PRAGMA journal_mode").fetchone() == ("wal",)
-    assert journal._db.execute("PRAGMA synchronous").fetchone() == (2,)
+    assert journal.db.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+    assert journal.db.execute("PRAGMA synchronous").fetchone() == (2,)
 
 
 def test_a_job_goes_on_in_a_journal_closed_or_not(path: Path) -> None:

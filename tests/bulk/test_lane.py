@@ -12,6 +12,7 @@ from zim_async import (
     ConvType,
     NotPermittedError,
     ProtocolError,
+    QuotaUnavailableError,
     RateLimiter,
     SessionManager,
     TransportError,
@@ -23,7 +24,7 @@ from zim_async._call import Caller
 from zim_async.bulk import Progress, State, read_journal
 from zim_async.bulk._lane import Pace
 from zim_async.bulk._outage import Backoff
-from zim_async.limits import Permit, Priority
+from zim_async.limits import ActionLimiter, Permit, Priority
 from zim_async.sandbox import Sandbox
 
 
@@ -308,3 +309,20 @@ async def test_a_row_that_waits_for_its_turn_is_not_marked_as_sent(
     job.cancel()
     with pytest.raises(asyncio.CancelledError):
         await job
+
+
+async def test_a_shared_quota_that_cant_be_used_is_an_outage(
+    zim: ZimClient, box: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    acquire, failures = ActionLimiter.acquire, 0
+
+    async def fail_at_first(self: ActionLimiter, *args: Any, **options: Any) -> Permit:
+        nonlocal failures
+        if failures < 8:
+            failures += 1
+            raise QuotaUnavailableError("no Redis")
+        return await acquire(self, *args, **options)
+
+    monkeypatch.setattr(ActionLimiter, "acquire", fail_at_first)
+    assert (await run_job(zim, some(20))).done == 20
+    assert failures == 8

@@ -1,4 +1,5 @@
 import io
+from dataclasses import replace
 
 import pytest
 from rich.console import Console
@@ -30,6 +31,12 @@ def test_where_nobody_sees_a_bar_a_line_comes_now_and_then(capsys: pytest.Captur
     assert line.endswith("throttled 2; waiting and probing: HTTP 503")
     assert notice == "ending"
     assert last.startswith("8 of 100")
+
+
+def test_a_job_of_users_counts_them(capsys: pytest.CaptureFixture[str]) -> None:
+    with Display(Console(file=io.StringIO())) as display:
+        display.update(replace(at(7), groups=3, groups_finished=1))
+    assert capsys.readouterr().err.startswith("users 1 of 3; 7 of 100 at ")
 
 
 def test_a_terminal_gets_bars(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,7 +8,7 @@ import inspect
 import os
 import tempfile
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TypeAlias, TypeVar
@@ -18,6 +18,7 @@ from ..client import ZimClient
 from ._journal import Kind
 from ._journal_writer import JournalWriter
 from ._lane import Lane, Pace, Shared
+from ._outage import Outage
 from ._records import FINISHED, Mark, Outcome, Progress, State
 from ._stop import Stop
 
@@ -32,10 +33,15 @@ class Engine:
     Attributes:
         stop: Ends the run.
         journal: Where the job is kept.
-        read: Of the input so far; ``Progress`` says what this and the next two mean.
+        read: Of the input so far; ``Progress`` says what this and the next ones mean.
         duplicates: Likewise.
         unlisted: Likewise.
         unlisted_examples: Likewise.
+        groups: Likewise.
+        groups_finished: Likewise.
+        outages: Circuit breakers besides the lanes'.
+        on_marks: Called with marks that were written.
+        shared: What the lanes share.
     """
 
     def __init__(
@@ -49,14 +55,19 @@ class Engine:
         self.journal = JournalWriter(self._tell, self.stop.set)
         self.read = self.duplicates = self.unlisted = 0
         self.unlisted_examples: tuple[Action, ...] = ()
+        self.groups = self.groups_finished = 0
+        self.outages: list[Outage] = []
+        self.on_marks: Callable[[Sequence[Mark]], object] = lambda _: None
         self._zim = zim
         self._on_progress = on_progress
         self._on_outcome = on_outcome
-        self._shared = Shared(zim, self.journal, self.stop, pace or Pace())
+        self.shared = Shared(zim, self.journal, self.stop, pace or Pace())
         self._lanes: dict[str, Lane] = {}
         self._started_at: float | None = None
         self._telling: asyncio.Future[object] | None = None
         self._told_enough = False
+        self._one_call = asyncio.Lock()
+        self._running: asyncio.TaskGroup
 
     @contextlib.asynccontextmanager
     async def opened(self, path: Path, kind: Kind) -> AsyncIterator[None]:
@@ -84,23 +95,47 @@ class Engine:
         if self.stop.error is not None:
             raise self.stop.error
 
-    async def send_all(self) -> None:
-        """Send the journal's open rows, each action in a lane of its own."""
+    @contextlib.asynccontextmanager
+    async def sending(self) -> AsyncIterator[None]:
+        """Send the journal's open rows, each action in a lane of its own, and wait for the last of them at the end.
+
+        Within, rows may be added: see ``add_rows``.
+        """
         self._started_at = time.monotonic()
         progress = self.progress()
-        await self._tell_progress()
+        await self.tell_progress()
         if progress.remaining:
             since = max(0.0, time.time() - self.journal.last_written)
-            await self.stop.pause(self._shared.pace.settling - since)
-        async with asyncio.TaskGroup() as lanes:
+            await self.stop.pause(self.shared.pace.settling - since)
+        async with asyncio.TaskGroup() as self._running:
+            self.shared.growing = True
             for name in progress.tallies:
                 if progress.of(name).remaining:
-                    lane = self._lanes[name] = Lane(name, self._shared)
-                    lanes.create_task(lane.run())
+                    self._open_lane(name)
+            try:
+                yield
+            finally:
+                self.shared.growing = False
+                for lane in self._lanes.values():
+                    lane.wake()
+
+    def add_rows(self, counts: Mapping[str, int]) -> None:
+        """Have rows sent that were added to the journal meanwhile, so many of each name."""
+        self.journal.count_new(counts)
+        for name in counts:
+            if name in self._lanes:
+                self._lanes[name].wake()
+            else:
+                self._open_lane(name)
+
+    def _open_lane(self, name: str) -> None:
+        self._lanes[name] = Lane(name, self.shared)
+        self._running.create_task(self._lanes[name].run())
 
     def progress(self) -> Progress:
         """Return how far the job has come."""
         lanes = self._lanes.values()
+        outages = (outage.reason for outage in (*(lane.outage for lane in lanes), *self.outages))
         progress = Progress(
             tallies=self.journal.tallies,
             codes=self.journal.codes,
@@ -111,36 +146,42 @@ class Engine:
             retried=sum(lane.retried for lane in lanes),
             throttled=sum(lane.throttled for lane in lanes),
             seconds=0.0 if self._started_at is None else time.monotonic() - self._started_at,
-            outage=next((lane.outage.reason for lane in lanes if lane.outage.reason is not None), None),
+            outage=next((reason for reason in outages if reason is not None), None),
+            groups=self.groups,
+            groups_finished=self.groups_finished,
         )
-        unfinished = self._started_at is None or progress.remaining > 0
+        unfinished = self._started_at is None or progress.remaining > 0 or self.groups_finished < self.groups
         return replace(progress, interrupted=self.stop.is_set() and unfinished)
 
     # Telling the caller
 
     async def _tell(self, marks: Sequence[Mark]) -> None:
-        """Call the caller's functions after marks were written; what these raise ends the job."""
+        """Tell of marks that were written."""
+        self.on_marks(marks)
         if self._on_outcome is not None:
             for mark in marks:
                 if mark.state in FINISHED:
-                    await self._call(self._on_outcome, mark.outcome())
+                    await self.call(self._on_outcome, mark.outcome())
         if any(mark.before is State.SENT for mark in marks):
-            await self._tell_progress()
+            await self.tell_progress()
 
-    async def _tell_progress(self) -> None:
+    async def tell_progress(self) -> None:
+        """Call the caller's function with how far the job has come."""
         if self._on_progress is not None:
-            await self._call(self._on_progress, self.progress())
+            await self.call(self._on_progress, self.progress())
 
-    async def _call(self, function: Callable[[T], object], value: T) -> None:
-        if self._told_enough:
-            return
+    async def call(self, function: Callable[[T], object], value: T) -> None:
+        """Call one of the caller's functions, one call at a time; what it raises ends the job."""
         try:
-            result = function(value)
-            if inspect.isawaitable(result):
-                self._telling = asyncio.ensure_future(result)
-                await self._telling
+            async with self._one_call:
+                if self._told_enough:
+                    return
+                result = function(value)
+                if inspect.isawaitable(result):
+                    self._telling = asyncio.ensure_future(result)
+                    await self._telling
         except (Exception, asyncio.CancelledError) as error:
-            if isinstance(error, asyncio.CancelledError) and _is_being_cancelled():
+            if isinstance(error, asyncio.CancelledError) and is_being_cancelled():
                 raise
             self._tell_no_more()
             self.stop.set(error)
@@ -160,7 +201,7 @@ class Engine:
         await self.stop.wait()
         for lane in self._lanes.values():
             lane.wake()
-        await self._zim.limiter.abandon(self._shared, "the job ends; this call was not sent")
+        await self._zim.limiter.abandon(self.shared, "the job ends; this call was not sent")
 
 
 @contextlib.contextmanager
@@ -173,6 +214,7 @@ def path_of(journal: str | os.PathLike[str] | None, *, existing: bool = False) -
         yield Path(directory, "journal")
 
 
-def _is_being_cancelled() -> bool:
+def is_being_cancelled() -> bool:
+    """Tell whether a cancellation that reaches the current task was meant for it."""
     task = asyncio.current_task()
     return task is not None and task.cancelling() > 0

@@ -28,7 +28,7 @@ async def batches(source: Source[T]) -> AsyncGenerator[list[T], None]:
         yield batch
 
 
-def check_actions(values: Iterable[Action]) -> None:
+def check_actions(values: Iterable[Action], consequence: str = "nothing was sent") -> None:
     """Check that a bulk job can take some values.
 
     Raises:
@@ -46,7 +46,7 @@ def check_actions(values: Iterable[Action]) -> None:
                 f"a bulk job may send an action again, and {type(value).__name__} isn't marked idempotent:"
                 f" {show_value(value)}. Send it by zim.send, or set idempotent = True if repeating it does no harm"
             )
-        raise InvalidArgumentError(f"{problem}; nothing was sent")
+        raise InvalidArgumentError(f"{problem}; {consequence}")
 
 
 async def _each(source: Source[T]) -> AsyncGenerator[T, None]:

@@ -142,7 +142,8 @@ async def run(
         with path_of(journal) as path:
             async with engine.opened(path, "cleanup"):
                 if first is not None and await engine.stop.race(load.run(first, source, keep=True)):
-                    await engine.send_all()
+                    async with engine.sending():
+                        pass
                 else:
                     await engine.journal.count()
     return engine.progress()
@@ -189,7 +190,7 @@ class _Load:
         check_actions(batch)
         new = await self._engine.journal.do(Journal.add, batch)
         self._engine.read += len(batch)
-        self._engine.duplicates += len(batch) - new
+        self._engine.duplicates += len(batch) - sum(new.values())
 
     async def _compare(self) -> None:
         """Decide on the rows that are open from an earlier run and not in the input."""

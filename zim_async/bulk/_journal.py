@@ -29,7 +29,7 @@ from ._journal_file import damaged, translate_errors
 from ._records import OPEN, CodeCount, Mark, Outcome, Row, State, Tally, to_datetime
 from ._stored_actions import check_class, class_of, from_values, to_text
 
-Kind: TypeAlias = Literal["cleanup", "groups"]
+Kind: TypeAlias = Literal["cleanup", "groups", "erase"]
 _LETTERS: Final = {state: state.value[0] for state in State}
 _STATES: Final = {letter: state for state, letter in _LETTERS.items()}
 _UNLISTED: Final = "rows WHERE id <= ? AND state IN ('w', 's') AND id NOT IN (SELECT id FROM temp.listed)"
@@ -50,7 +50,7 @@ class Journal:
         self.path = path
         self.last_written = last_written or 0.0  # by an earlier run, in Unix seconds; 0 for a new journal
         self._unused = lock is not None and last_written is None
-        self._db = db
+        self.db = db
         self._lock = lock
         self._known = 0  # rows up to this ID are from an earlier run
         self._kinds: dict[str, type[Action]] = {}  # met or looked up so far, by name
@@ -116,7 +116,7 @@ class Journal:
     def close(self) -> None:
         """Close the file, and let others have it; a new one that nothing was kept in is removed before."""
         with translate_errors(self.path):
-            self._db.close()
+            self.db.close()
             if self._unused:
                 journal_file.remove(self.path)
         if self._lock is not None:
@@ -127,34 +127,46 @@ class Journal:
     def begin(self) -> None:
         """Begin what is to be written as a whole, or not at all."""
         with translate_errors(self.path):
-            self._db.execute("BEGIN IMMEDIATE")
+            self.db.execute("BEGIN IMMEDIATE")
 
     def commit(self) -> None:
         """Write what was done since ``begin``."""
         with translate_errors(self.path):
-            self._db.execute("COMMIT")
+            self.db.execute("COMMIT")
         self._unused = False
 
     def roll_back(self) -> None:
         """Forget what was done since ``begin``."""
         with contextlib.suppress(sqlite3.Error):  # of some failures SQLite has rolled back by itself
-            self._db.execute("ROLLBACK")
-            self._classes = _read_classes(self._db)
+            self.db.execute("ROLLBACK")
+            self._classes = _read_classes(self.db)
         self._kinds.clear()
 
+    @contextlib.contextmanager
+    def transaction(self) -> Iterator[None]:
+        """Write what happens within as a whole, or not at all."""
+        self.begin()
+        try:
+            with translate_errors(self.path):
+                yield
+                self.db.execute("COMMIT")
+        except BaseException:
+            self.roll_back()
+            raise
+
     def is_empty(self) -> bool:
-        """Tell whether it has no rows."""
+        """Tell whether it has neither rows nor groups."""
         with translate_errors(self.path):
-            return self._db.execute("SELECT 1 FROM rows LIMIT 1").fetchone() is None
+            return not self.db.execute("SELECT EXISTS (SELECT 1 FROM rows UNION SELECT 1 FROM groups)").fetchone()[0]
 
     def track_listed(self) -> None:
         """Remember from now on which of the rows that are here already are added again."""
         with translate_errors(self.path):
-            self._known = self._db.execute("SELECT coalesce(max(id), 0) FROM rows").fetchone()[0]
-            self._db.execute("CREATE TEMP TABLE listed (id INTEGER PRIMARY KEY)")  # on disk, if it grows
+            self._known = self.db.execute("SELECT coalesce(max(id), 0) FROM rows").fetchone()[0]
+            self.db.execute("CREATE TEMP TABLE listed (id INTEGER PRIMARY KEY)")  # on disk, if it grows
 
-    def add(self, actions: Iterable[Action], *, group_id: int = 0, step: int = 0) -> int:
-        """Take up the actions that aren't here yet, and return how many those were; ``begin`` goes before.
+    def add(self, actions: Iterable[Action], *, group_id: int = 0, step: int = 0) -> dict[str, int]:
+        """Take up the actions that aren't here yet, and return how many of each name those were; ``begin`` goes before.
 
         Raises:
             InvalidArgumentError: Actions of that class can't be kept.
@@ -168,13 +180,13 @@ class Journal:
             "INSERT OR IGNORE INTO rows (group_id, step, class_id, fields, state, at)"
             " SELECT ?, ?, ?, value, 'w', ? FROM json_each(?)"
         )
-        new = 0
+        new: dict[str, int] = {}
         with translate_errors(self.path):
             for name, same in alike.items():
                 number, array = self._classes[name].id, to_text(same, self._classes[name].fields)
                 if self._known:
                     self._mark_listed(number, array)
-                new += self._db.execute(insert, (group_id, step, number, now(), array)).rowcount
+                new[name] = self.db.execute(insert, (group_id, step, number, now(), array)).rowcount
         return new
 
     def unlisted(self) -> int:
@@ -183,26 +195,26 @@ class Journal:
             return 0
         with translate_errors(self.path):
             query = f"SELECT count(*) FROM {_UNLISTED}"  # noqa: S608, made of constants
-            return int(self._db.execute(query, (self._known,)).fetchone()[0])
+            return int(self.db.execute(query, (self._known,)).fetchone()[0])
 
     def unlisted_examples(self, count: int) -> tuple[Action, ...]:
         """Return so many of them."""
         query = f"SELECT class_id, fields FROM {_UNLISTED} LIMIT ?"  # noqa: S608
         with translate_errors(self.path):
-            found = self._db.execute(query, (self._known, count)).fetchall()
+            found = self.db.execute(query, (self._known, count)).fetchall()
         return tuple(self._build(number, json.loads(fields)) for number, fields in found)
 
     def drop_unlisted(self) -> None:
         """Forget them."""
         with translate_errors(self.path):
-            self._db.execute(f"DELETE FROM {_UNLISTED}", (self._known,))  # noqa: S608
+            self.db.execute(f"DELETE FROM {_UNLISTED}", (self._known,))  # noqa: S608
 
     def reopen(self, state: State) -> None:
         """Have what came to an end in a state sent once more."""
         letter = _LETTERS[state]
         with translate_errors(self.path):
-            self._db.execute("DELETE FROM codes WHERE id IN (SELECT id FROM rows WHERE state = ?)", (letter,))
-            self._db.execute("UPDATE rows SET state = 'w', at = ? WHERE state = ?", (now(), letter))
+            self.db.execute("DELETE FROM codes WHERE id IN (SELECT id FROM rows WHERE state = ?)", (letter,))
+            self.db.execute("UPDATE rows SET state = 'w', at = ? WHERE state = ?", (now(), letter))
 
     # Sending
 
@@ -215,7 +227,7 @@ class Journal:
         )
         with translate_errors(self.path):
             stored = self._classes[name]
-            found = json.loads(self._db.execute(query, (after, stored.id, count)).fetchone()[0])
+            found = json.loads(self.db.execute(query, (after, stored.id, count)).fetchone()[0])
         rows = [Row(number, self._build(stored.id, values), _STATES[s], group) for number, values, s, group in found]
         rows.sort()
         return rows
@@ -226,12 +238,12 @@ class Journal:
         for number, mark in {mark.row.id: mark for mark in marks}.items():  # the last of each row counts
             alike[mark.state, mark.at].append(number)
         codes = [(m.row.id, m.code, m.message, m.request_id) for m in marks if m.code]
-        with self._transaction():
+        with self.transaction():
             for (state, at), numbers in alike.items():
                 update = "UPDATE rows SET state = ?, at = ? WHERE id IN (SELECT value FROM json_each(?))"
-                self._db.execute(update, (_LETTERS[state], at, _to_array(numbers)))
+                self.db.execute(update, (_LETTERS[state], at, _to_array(numbers)))
             if codes:
-                self._db.executemany("INSERT OR REPLACE INTO codes VALUES (?, ?, ?, ?)", codes)
+                self.db.executemany("INSERT OR REPLACE INTO codes VALUES (?, ?, ?, ?)", codes)
 
     # Looking
 
@@ -242,7 +254,7 @@ class Journal:
         # Not by an index: it would be gone through at random.
         query = "SELECT class_id, state, count(*) FROM rows NOT INDEXED GROUP BY class_id, state"
         with translate_errors(self.path):
-            for number, letter, count in self._db.execute(query):
+            for number, letter, count in self.db.execute(query):
                 tallies[names[number]][_STATES[letter]] = count
         return {name: tally for name, tally in tallies.items() if any(tally.values())}
 
@@ -253,8 +265,8 @@ class Journal:
             " FROM codes JOIN rows USING (id) WHERE state IN ('n', 'r') GROUP BY state, code"
         )
         with translate_errors(self.path):
-            found = self._db.execute(query).fetchall()
-        outcomes = [(count, self._to_outcome(*values)) for count, _, *values in found]
+            found = self.db.execute(query).fetchall()
+        outcomes = [(count, self.to_outcome(*values)) for count, _, *values in found]
         return [CodeCount(example.state, example.code or 0, count, example) for count, example in outcomes]
 
     def page(self, states: Sequence[State], after: int, count: int) -> list[tuple[int, Outcome]]:
@@ -266,8 +278,8 @@ class Journal:
         )
         letters = _to_array([_LETTERS[state] for state in states])
         with translate_errors(self.path):
-            found = self._db.execute(query, (after, letters, count)).fetchall()
-        return [(number, self._to_outcome(*values)) for number, *values in found]
+            found = self.db.execute(query, (after, letters, count)).fetchall()
+        return [(number, self.to_outcome(*values)) for number, *values in found]
 
     # Within
 
@@ -276,7 +288,7 @@ class Journal:
             return
         if self.is_empty():
             with translate_errors(self.path):
-                self._db.execute("UPDATE job SET app_id = ?, host = ?, kind = ?", (app_id, host, kind))
+                self.db.execute("UPDATE job SET app_id = ?, host = ?, kind = ?", (app_id, host, kind))
             self.app_id, self.host, self.kind = app_id, host, kind
         elif (self.app_id, self.host) != (app_id, host):
             raise JournalError(
@@ -297,7 +309,7 @@ class Journal:
         if stored is None:
             insert = "INSERT INTO classes (name, fields) VALUES (?, ?) RETURNING id"
             with translate_errors(self.path):
-                number = self._db.execute(insert, (action.name, json.dumps(fields))).fetchone()[0]
+                number = self.db.execute(insert, (action.name, json.dumps(fields))).fetchone()[0]
             self._classes[action.name] = _Class(number, action.name, fields)
         elif stored.fields != fields:
             raise InvalidArgumentError(
@@ -307,7 +319,7 @@ class Journal:
         self._kinds[action.name] = kind
 
     def _mark_listed(self, class_id: int, array: str) -> None:
-        self._db.execute(
+        self.db.execute(
             "INSERT OR IGNORE INTO temp.listed SELECT rows.id FROM json_each(?) JOIN rows"
             " ON group_id = 0 AND step = 0 AND class_id = ? AND fields = value"
             " WHERE rows.id <= ? AND state IN ('w', 's')",
@@ -325,24 +337,13 @@ class Journal:
             problem = str(error)
         raise JournalError(damaged(self.path, problem))
 
-    def _to_outcome(
+    def to_outcome(
         self, class_id: int, fields: str, letter: str, code: int | None, message: str, request_id: str, at: int
     ) -> Outcome:
         state = _STATES[letter]
         code = code if code is not None or state in OPEN else 0
         action = self._build(class_id, json.loads(fields))
         return Outcome(action, state, code, message or "", request_id or "", to_datetime(at))
-
-    @contextlib.contextmanager
-    def _transaction(self) -> Iterator[None]:
-        self.begin()
-        try:
-            with translate_errors(self.path):
-                yield
-                self._db.execute("COMMIT")
-        except BaseException:
-            self.roll_back()
-            raise
 
 
 def _read_classes(db: sqlite3.Connection) -> dict[str, _Class]:

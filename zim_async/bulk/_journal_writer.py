@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
@@ -91,6 +91,11 @@ class JournalWriter:
         """Bring the counts up to date."""
         self._tallies = {name: Counter(tally) for name, tally in (await self.do(Journal.tallies)).items()}
         self._codes = {(found.state, found.code): found for found in await self.do(Journal.codes)}
+
+    def count_new(self, counts: Mapping[str, int]) -> None:
+        """Count rows that were added, so many of each name."""
+        for name, count in counts.items():
+            self._tallies.setdefault(name, Counter())[State.WAITING] += count
 
     async def mark_sent(self, row: Row) -> None:
         """Mark a row as sent, and wait until that is on disk.

@@ -13,10 +13,12 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
 
 from .._codes import Verdict, verdict_of
+from ..actions import Action
 from ..client import ZimClient
 from ..errors import (
     ApiError,
@@ -24,6 +26,7 @@ from ..errors import (
     JournalError,
     NotFoundError,
     ProtocolError,
+    QuotaUnavailableError,
     RateLimitedError,
     ZimError,
 )
@@ -56,13 +59,21 @@ class Pace:
 
 @dataclass(slots=True, eq=False)
 class Shared:
-    """What the lanes of a job share; ``reached`` tells whether the server has answered as documented."""
+    """What the lanes of a job share.
+
+    Attributes:
+        reached: Whether the server has answered as documented.
+        growing: Whether rows may still be added.
+        counts_as_done: Whether an action that was not found has nothing left to do.
+    """
 
     zim: ZimClient
     journal: JournalWriter
     stop: Stop
     pace: Pace
     reached: bool = False
+    growing: bool = False
+    counts_as_done: Callable[[Action, NotFoundError], bool] = lambda _action, _error: False
 
 
 class Lane:
@@ -70,7 +81,7 @@ class Lane:
 
     Attributes:
         outage: The action's circuit breaker.
-        retried: Calls that were sent again.
+        retried: Calls that failed transiently, and are sent again.
         throttled: Calls that the server refused for the rate.
     """
 
@@ -84,7 +95,6 @@ class Lane:
         self._rows: deque[Row] = deque()  # read, and not yet sent
         self._last_id = 0  # of those read in this pass
         self._again_from: int | None = None  # the first row of this pass that failed transiently
-        self._passes = 1
         self._settled = 0  # in this pass
         self._backoff = shared.pace.backoff
         self._wrong_pages = 0  # in a row
@@ -116,42 +126,44 @@ class Lane:
 
     async def _next_turn(self) -> tuple[Row, Permit] | None:
         """Return the next row and the permit to send it, or None when there is nothing to send any more."""
-        while True:
+        while await self._read_rows():
             probing = self.outage.reason is not None
             if probing:
                 await self.outage.wait(self._stop)
-            permit = await self._take_permit() if await self._read_rows() else None
+            permit = await self._take_permit()
             if permit is None:
-                return None
-            if probing or self.outage.reason is None:
-                self.retried += self._passes > 1
-                self._in_flight += 1
-                return self._rows.popleft(), permit
-            permit.cancel()  # an outage began while this waited its turn
+                continue
+            if self._stop.is_set() or not (probing or self.outage.reason is None):
+                permit.cancel()  # the job ends, or an outage began, while this waited its turn
+                continue
+            self._in_flight += 1
+            return self._rows.popleft(), permit
+        return None
 
     async def _take_permit(self) -> Permit | None:
         try:
-            permit = await self._limiter.acquire("bulk", owner=self._shared)
+            return await self._limiter.acquire("bulk", owner=self._shared)
         except ClosedError as error:
             self._stop.set(error)
-            return None
-        if self._stop.is_set():
-            permit.cancel()
-            return None
-        return permit
+        except QuotaUnavailableError as error:
+            self.outage.fail(error)
+        return None
 
     async def _read_rows(self) -> bool:
         """Read further rows if there are none at hand; tell whether there are any to send."""
         try:
             while not (self._rows or self._stop.is_set()):
+                self._change.clear()  # before the look at what there is, lest a change in between be missed
                 page = await self._journal.do(Journal.open_rows, self._name, self._last_id, self._shared.pace.page)
                 if page:
                     self._rows.extend(page)
                     self._last_id = page[-1].id
                 elif self._in_flight:
-                    await self._next_change()
+                    await self._change.wait()
                 elif self._again_from is not None:
                     await self._begin_pass(self._again_from)
+                elif self._shared.growing:
+                    await self._change.wait()
                 else:
                     return False
         except JournalError as error:
@@ -166,11 +178,7 @@ class Lane:
             await self._stop.pause(self._backoff.pause)
             self._backoff = self._backoff.doubled()
         self._last_id, self._again_from = first_id - 1, None
-        self._passes, self._settled = self._passes + 1, 0
-
-    async def _next_change(self) -> None:
-        self._change.clear()
-        await self._change.wait()
+        self._settled = 0
 
     # Beyond the gate
 
@@ -216,7 +224,8 @@ class Lane:
         state = State.REFUSED
         if isinstance(error, NotFoundError):
             # If an attempt before may have been applied, that it isn't there any more is our own doing.
-            state = State.DONE if row.state is State.SENT else State.NOT_FOUND
+            ours = row.state is State.SENT or self._shared.counts_as_done(row.action, error)
+            state = State.DONE if ours else State.NOT_FOUND
         return Mark(row, State.SENT, state, now(), error.code, error.message or "", error.request_id or "")
 
     def _note_response(self, *, probe: bool) -> None:
@@ -226,6 +235,7 @@ class Lane:
 
     def _note_failure(self, row: Row, error: ZimError, *, throttled: bool) -> None:
         self._again_from = min(row.id, self._again_from or row.id)
+        self.retried += 1
         self.throttled += throttled
         if isinstance(error, RateLimitedError):  # others use the quota: the limiter's business
             return

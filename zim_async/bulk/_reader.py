@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from ._group_table import count, summaries
 from ._journal import Journal
 from ._journal_file import lock, remove, translate_errors
 from ._records import CodeCount, Outcome, State, Tally, sort_codes
@@ -72,6 +73,28 @@ def read_journal(path: str | os.PathLike[str], *states: State) -> JournalReader:
         )
 
 
+def read_summaries(path: str | os.PathLike[str]) -> Iterator[str]:
+    """Yield what the journal says of the groups that are finished, in the order in which they were.
+
+    Args:
+        path: The journal's file.
+
+    Yields:
+        What ``Steps.summary`` returned.
+
+    Raises:
+        JournalError: It is no journal, damaged, or can't be read.
+    """
+    after = 0
+    while True:
+        with Journal.view(path) as journal:
+            page = summaries(journal, after, PAGE)
+        yield from (summary for _, summary in page)
+        if len(page) < PAGE:
+            return
+        after = page[-1][0]
+
+
 def remove_finished_journal(path: str | os.PathLike[str]) -> bool:
     """Remove a journal that nobody could ask anything of: all its actions are done.
 
@@ -81,7 +104,7 @@ def remove_finished_journal(path: str | os.PathLike[str]) -> bool:
         path: The journal's file.
 
     Returns:
-        Whether it was removed. It is kept while any action is open, not found or refused.
+        Whether it was removed. It is kept while any action or group is open, or any action not found or refused.
 
     Raises:
         JournalError: Another process has it, or it is no journal.
@@ -95,8 +118,9 @@ def remove_finished_journal(path: str | os.PathLike[str]) -> bool:
             if not path.exists():
                 return False
             with Journal.view(path) as journal:
-                tallies = journal.tallies()
+                tallies, (groups, groups_finished) = journal.tallies(), count(journal)
             finished = all(set(+Counter(tally)) <= {State.DONE} for tally in tallies.values())
+            finished = finished and groups == groups_finished
             if finished:
                 remove(path)
     finally:

@@ -72,9 +72,9 @@ class Progress:
         codes: What was not found and refused, by return code, the most frequent first.
         read: Actions of the input so far.
         duplicates: Those that came earlier in the input, or are in the journal from an earlier run.
-        unlisted: Actions that are open in the journal from an earlier run, and not in the input.
+        unlisted: Actions, or groups, that are open in the journal from an earlier run, and not in the input.
         unlisted_examples: Two of them at most.
-        retried: Calls of this run that were sent again after a transient failure.
+        retried: Calls of this run that failed transiently, and are sent again.
         throttled: Calls of this run that the server refused for the rate.
         seconds: Time since sending began.
         outage: What the job waits for, if the server or the network fails just now.

@@ -90,8 +90,9 @@ class Display:
             f"done {progress.done}, not found {progress.not_found}, refused {progress.refused},"
             f" retried {progress.retried}, throttled {progress.throttled}"
         )
+        users = f"users {progress.groups_finished} of {progress.groups}; " if progress.groups else ""
         line = (
-            f"{progress.finished} of {progress.total}"
+            f"{users}{progress.finished} of {progress.total}"
             f" at {sum(map(self._speed, self._tasks)):.1f}/s"
             f"{'' if left is None else f', {duration(left)} left'}: {counts}"
         )

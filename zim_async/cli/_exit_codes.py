@@ -16,6 +16,7 @@ TRANSPORT: Final = 3
 RESUMABLE: Final = 4
 STOPPED: Final = 5
 INTERRUPTED: Final = 130
+RESUME: Final = "interrupted; run the same again to resume"
 
 Codes: TypeAlias = tuple[tuple[type[Exception], int], ...]  # the first that fits
 CALL_CODES: Final[Codes] = (

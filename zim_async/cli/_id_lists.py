@@ -12,9 +12,8 @@ from ._csv import read_csv
 from ._files import BadFile, Lines, name_of, open_text, show, translate_errors
 from ._header import SEPARATORS, Header
 from ._ids import find_excess, find_flaw
-from ._output import tell
+from ._output import Problems
 
-MOST_PROBLEMS_SHOWN: Final = 100
 _PERHAPS_A_HEADER: Final = ("id", "ids", "uid", "user", "users", "username", "name", "conversation", "conversations")
 
 
@@ -40,18 +39,16 @@ class IdList:
         Raises:
             InvalidArgumentError: The file can't be read; or, at the end, there were bad ones.
         """
-        bad = 0
+        problems = Problems()
         for place, value in self._values():
             problem = str(value) if isinstance(value, BadRow) else self._find_problem(value)
             if problem is None:
                 yield str(value)
                 continue
-            bad += 1
-            if bad <= MOST_PROBLEMS_SHOWN:
-                tell(f"{place}: {problem}")
-        if bad:
+            problems.add(f"{place}: {problem}")
+        if problems.count:
             raise InvalidArgumentError(
-                f"bad IDs: {bad}. Nothing was sent. Mend them, or say --literal-ids if they are right"
+                f"bad IDs: {problems.count}. Nothing was sent. Mend them, or say --literal-ids if they are right"
             )
 
     def _values(self) -> Iterator[tuple[str, str | BadRow]]:

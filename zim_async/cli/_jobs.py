@@ -21,7 +21,7 @@ from ..errors import InvalidArgumentError
 from ._client import env_client, rehearsal_client
 from ._columns import columns_of, known_shapes
 from ._display import Display
-from ._exit_codes import DONE, INTERRUPTED, REFUSED, RESUMABLE
+from ._exit_codes import DONE, INTERRUPTED, REFUSED, RESUMABLE, RESUME
 from ._files import STANDARD_INPUT
 from ._output import say, show, tell
 from ._report import OUTCOME_COLUMNS, code_lines, last_words, outcome_row, report_line, report_values, state_table
@@ -123,7 +123,7 @@ def run_job(work: Work[T], options: JobOptions) -> T:
         with signals.handled(), display:
             return asyncio.run(run())
     except (KeyboardInterrupt, asyncio.CancelledError):
-        tell("interrupted; run the same again to resume")
+        tell(RESUME)
         raise click.exceptions.Exit(INTERRUPTED if signals.began else RESUMABLE) from None
 
 

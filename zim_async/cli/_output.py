@@ -7,9 +7,11 @@ import io
 import os
 import sys
 from collections.abc import Iterator
-from typing import TextIO
+from typing import Final, TextIO
 
 from rich.console import Console, RenderableType
+
+MOST_PROBLEMS_TOLD: Final = 100
 
 
 def use_utf8() -> None:
@@ -61,6 +63,25 @@ def tell(text: str) -> None:
         stream.flush()
     except OSError:
         _silence(stream)
+
+
+class Problems:
+    """Tells the first hundred of an input's problems, and counts them all.
+
+    Attributes:
+        count: How many there were.
+    """
+
+    def __init__(self) -> None:
+        self.count: int = 0
+
+    def add(self, text: str) -> None:
+        """Tell one, or count it only."""
+        self.count += 1
+        if self.count <= MOST_PROBLEMS_TOLD:
+            tell(text)
+        elif self.count == MOST_PROBLEMS_TOLD + 1:
+            tell("further problems are counted only")
 
 
 def _silence(stream: TextIO) -> None:

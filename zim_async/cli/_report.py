@@ -11,6 +11,7 @@ from rich.table import Table
 from ..bulk import CodeCount, Outcome, Progress, State
 from ._columns import to_row
 from ._display import duration
+from ._exit_codes import RESUME
 from ._files import show as quote
 from ._rows import Cells
 
@@ -45,13 +46,14 @@ def code_lines(progress: Progress) -> Iterator[str]:
     for found in progress.codes:
         example = " ".join(str(value) for value in to_row(found.example.action).values())
         title = _TITLES.get(found.state, found.state.value)
-        yield f"{title}: {found.count} by code {found.code} ({found.example.message}), such as {quote(example)}"
+        message = "".join(char if char.isprintable() else "?" for char in found.example.message)
+        yield f"{title}: {found.count} by code {found.code} ({message:.200}), such as {quote(example)}"
 
 
 def last_words(progress: Progress, *, app_id: int, ignore_not_found: bool, journal: str | None) -> Iterator[str]:
     """Yield what to do about a job that isn't simply done. Without a journal there is nowhere to look rows up."""
     if progress.remaining or progress.interrupted:
-        yield "interrupted" if journal is None else "interrupted; run the same again to resume"
+        yield "interrupted" if journal is None else RESUME
         return
     if progress.done == progress.total:
         yield f"all done: {progress.done}" if progress.total else "there were no rows"

@@ -4,14 +4,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
-from typing import Final
 
 from ..actions import Action
 from ..errors import InvalidArgumentError
-from ._output import tell
+from ._output import Problems
 from ._rows import Format, Problem, RowFile, RowReader
-
-MOST_PROBLEMS_SHOWN: Final = 100
 
 
 class Source:
@@ -35,6 +32,7 @@ class Source:
         self._files = files
         self._reader = reader
         self._skip_bad = skip_bad
+        self._problems = Problems()
 
     def actions(self) -> Iterator[Action]:
         """Yield the actions.
@@ -47,7 +45,7 @@ class Source:
                 if number == 0:
                     self.format = file.format
                 yield from file.actions(self._note)
-        if self.causes and not self._skip_bad:
+        if self.bad_rows and not self._skip_bad:
             raise InvalidArgumentError(
                 f"bad rows: {self.bad_rows}. Nothing was sent. Mend them, or leave them out with --skip-bad"
             )
@@ -55,12 +53,9 @@ class Source:
     @property
     def bad_rows(self) -> int:
         """Rows that are no action."""
-        return self.causes.total()
+        return self._problems.count
 
     def _note(self, problem: Problem) -> None:
         self.causes[problem.cause] += 1
         self.bad_lines += problem.lines
-        if self.bad_rows <= MOST_PROBLEMS_SHOWN:
-            tell(problem.text)
-        elif self.bad_rows == MOST_PROBLEMS_SHOWN + 1:
-            tell("further bad rows are counted only")
+        self._problems.add(problem.text)

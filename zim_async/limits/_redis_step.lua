@@ -20,12 +20,13 @@ The quota is one sorted set. All times are Redis's own, in microseconds. Its mem
    same permits as its own.
 4. This process takes those dealt to it that are free within its horizon. One for an interactive call it may book
    AHEAD. It learns when the next one comes free, and asks again then. The others stay with whom they were dealt to.
-5. But a permit that is free now isn't kept for a process that was told to ask later. Who doesn't ask as told leaves
-   the line.
+5. But a permit that is free now isn't kept for a process that was told to ask later, nor for long for one that
+   didn't ask as told. Who is very late leaves the line.
 6. Bulk permits are spaced by PACE slots, whoever they go to. ]]
 
+local KEPT_FOR = 20000   -- a permit for a process that is late
 local PATIENCE = 100000  -- after which a process that didn't ask as told leaves the line
-local PACE = 0.9
+local PACE = 0.95
 local AHEAD = 2          -- slots
 local TENTH = 9          -- slots without a bulk permit, after which one is due before the interactive ones
 local UNKNOWN = 1.04     -- slots in which a permit comes back of which nothing is known yet
@@ -33,7 +34,7 @@ local KEPT = 86400000    -- milliseconds, for which an unused set is kept
 
 local key = KEYS[1]
 local process, seen = ARGV[1], tonumber(ARGV[2])
-local period, size, slot = tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5])
+local size, period, slot = tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5])
 local horizon, lease = tonumber(ARGV[6]), tonumber(ARGV[7])
 local granted_at = tonumber(ARGV[8])  -- when the last permit granted was due
 local interactive, bulk = tonumber(ARGV[9]), tonumber(ARGV[10])
@@ -141,7 +142,8 @@ local pace = math.min(single.pace or 0, now + period)
 local function first_in_line(at)
   local bulk_first, first = pace + TENTH * slot <= at, nil
   for _, waiting in ipairs(line) do
-    local here = waiting.name == process or at > now or waiting.visit <= now
+    local since = now - (waiting.visit or now)
+    local here = waiting.name == process or at > now or (since >= 0 and since <= KEPT_FOR)
     if waiting.want > 0 and here then
       if not first then
         first = waiting

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Final, Self, get_args
+from typing import Final, Literal, Self, TypeAlias, get_args
 from weakref import WeakSet
 
 from ..actions import Action, show_value
@@ -13,12 +13,13 @@ from .limiter import Rate, RateLimiter
 
 try:
     from ._redis_link import AnyRedis, RedisSource
-    from ._redis_window import OnFailure, RedisWindow
+    from ._redis_window import RedisWindow
 except ModuleNotFoundError as _error:
     if _error.name != "redis":
         raise
     raise ImportError("a quota in Redis needs redis-py: pip install 'zim_async[redis]'") from None
 
+OnFailure: TypeAlias = Literal["closed", "local"]
 DEFAULT_SHARE: Final = 0.25
 
 
@@ -68,8 +69,7 @@ class RedisRateLimiter:
         if isinstance(share, bool) or not isinstance(share, int | float) or not 0 < share <= 1:
             raise ConfigError(f"share must be a number above 0 and at most 1, not {show_value(share)}")
         self._app_id = app_id
-        self._on_failure: OnFailure = on_failure
-        self._share = float(share)
+        self._share = float(share) if on_failure == "local" else None
         self._users: WeakSet[object] = WeakSet()
         self._limiter = RateLimiter(qps, window=self._make_window)
 
@@ -150,7 +150,6 @@ class RedisRateLimiter:
             qps,
             key=f"zim:{{{self._app_id}:{action}}}",
             connect=self._source.link,
-            on_failure=self._on_failure,
             share=self._share,
             address=self._source.address,
         )
