@@ -142,6 +142,9 @@ class ZimClient:
         Args:
             **options: Those of the class. They go before the environment.
 
+        Returns:
+            The client.
+
         Raises:
             ConfigError: A variable is missing, or an option is out of range.
         """
