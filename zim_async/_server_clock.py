@@ -1,4 +1,4 @@
-"""The server's clock as far as answers tell it: signatures are stamped with it."""
+"""The server's clock as far as responses tell it. Signatures are stamped with it."""
 
 from __future__ import annotations
 
