@@ -246,7 +246,8 @@ async def play(cell: Cell) -> dict[str, float]:
     with RedisServer(own=True) as server, running_server("--counting", "sliding", *NETWORKS[cell.network]) as base_url:
         proxy = DelayProxy(server.port, cell.to_redis)
         port = await proxy.start() if cell.to_redis else server.port
-        workers = [await start_worker(cell.engine, *task, base_url, f"redis://127.0.0.1:{port}") for task in tasks]
+        urls = base_url, f"redis://127.0.0.1:{port}"
+        workers = list(await asyncio.gather(*(start_worker(cell.engine, *task, *urls) for task in tasks)))
         before = server.steps()
         began = time.monotonic()
         for worker in workers:

@@ -7,6 +7,7 @@ import signal
 import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
 
 import aiohttp
 import pytest
@@ -14,7 +15,7 @@ import pytest
 from tests.support.redis_servers import RedisServer, free_port
 from zim_async.sandbox import Sandbox
 
-EXAMPLE = "tests.examples.several_workers"
+EXAMPLES = f"--app-dir={Path(__file__).parent / 'examples'}"
 pytest.importorskip("uvloop")
 
 
@@ -45,8 +46,16 @@ async def test_users_calls_go_before_tasks_and_nothing_is_refused(
     env: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     port = free_port()
-    uvicorn = ("uvicorn", f"{EXAMPLE}.app:app", "--workers=2", "--loop=uvloop", f"--port={port}", "--log-level=warning")
-    taskiq = ("taskiq", "worker", f"{EXAMPLE}.tasks:broker", "--workers=2", "--max-async-tasks=30")
+    uvicorn = (
+        "uvicorn",
+        "taskiq_app:app",
+        EXAMPLES,
+        "--workers=2",
+        "--loop=uvloop",
+        f"--port={port}",
+        "--log-level=warning",
+    )
+    taskiq = ("taskiq", "worker", "taskiq_tasks:broker", EXAMPLES, "--workers=2", "--max-async-tasks=30")
     with RedisServer(own=True) as server:
         monkeypatch.setenv("ZIM_REDIS_URL", server.url)
         async with (

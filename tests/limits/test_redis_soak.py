@@ -11,9 +11,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
+from redis.asyncio import RedisCluster
 
 from tests.support.redis_load import APP_ID, load
 from tests.support.redis_servers import RedisServer, free_port
+from zim_async import QuotaUnavailableError
+from zim_async.limits.redis import RedisRateLimiter
 
 pytestmark = pytest.mark.soak
 KEY = f"zim:{{{APP_ID}:DeleteConv}}"
@@ -205,3 +208,30 @@ async def test_the_permits_of_a_process_that_was_killed_are_back_soon() -> None:
     check(times)
     after = [at for at in times if killed_at + 2.5 < at <= killed_at + 5.5]
     assert len(after) > 3 * 18
+
+
+async def test_a_cluster_serves_by_its_client_and_a_node_alone_says_what_it_is(tmp_path: Path) -> None:
+    def cluster(name: str, bus_port: int) -> RedisServer:
+        options = ["--cluster-enabled", "yes", "--cluster-config-file", name, "--cluster-port", str(bus_port)]
+        return RedisServer(*options, directory=tmp_path, own=True)
+
+    bus_port = free_port()
+    with cluster("first", free_port()) as first, cluster("second", bus_port) as second:
+        first.admin.execute_command("CLUSTER", "ADDSLOTSRANGE", 0, 8191)
+        second.admin.execute_command("CLUSTER", "ADDSLOTSRANGE", 8192, 16383)
+        first.admin.execute_command("CLUSTER", "MEET", "127.0.0.1", second.port, bus_port)
+        async with asyncio.timeout(20.0):
+            while first.admin.execute_command("CLUSTER INFO")["cluster_state"] != "ok":
+                await asyncio.sleep(0.1)
+        async with RedisCluster(host="127.0.0.1", port=first.port) as client:
+            async with RedisRateLimiter(client, app_id=1) as limiter:
+                (await limiter.of("DeleteConv").acquire()).release()
+        failed = 0
+        for server in (first, second):
+            async with RedisRateLimiter(server.url, app_id=1) as limiter:
+                try:
+                    (await limiter.of("DeleteConv").acquire()).release()
+                except QuotaUnavailableError as error:
+                    assert "RedisCluster" in str(error)
+                    failed += 1
+        assert failed == 1

@@ -114,11 +114,11 @@ def test_what_is_due_within_the_horizon_is_booked_ahead(web: Process, other: Pro
 
 def test_one_permit_for_an_interactive_call_is_booked_beyond_the_horizon(web: Process, other: Process) -> None:
     web.step(interactive=4)
-    web.step(told=[("back", 1, 110_000), ("back", 2, 115_000)])
+    web.step(told=[("back", 1, 95_000), ("back", 2, 100_000)])
     assert other.step(bulk=1).waits == []
     reply = other.step(interactive=2)
     assert len(reply.waits) == 1
-    assert reply.waits[0] <= 110_000
+    assert reply.waits[0] <= 95_000
     assert reply.asks_in > 0
 
 

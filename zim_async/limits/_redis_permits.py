@@ -16,11 +16,11 @@ from .._round_trip import RoundTrips
 
 # In seconds:
 TELL_WITHIN: Final = 0.2
-ASK_WITHIN: Final = 0.35
-USE_WITHIN: Final = 0.5
-LEASE: Final = USE_WITHIN + 2.0
+ASK_WITHIN: Final = 0.4
+USE_WITHIN: Final = 0.4
+ARRIVE_WITHIN: Final = 1.0  # what a lease leaves for the call to arrive, before the period that its permit is away
 RENEW_AFTER: Final = 0.7
-LONG_LEASE: Final = 11.0  # of a call that is under way for longer
+LONG_LEASE: Final = 10.0  # and a period more, of a call that is under way for longer
 RENEW_BEFORE: Final = 5.0  # its end
 EARLY: Final = 0.005  # before a permit's time, besides the way to Redis: what waking up may take
 SLACK: Final = 0.009
@@ -68,6 +68,7 @@ class SharedPermits:
     """The permits of one action that this process holds.
 
     Attributes:
+        period: The seconds for which a permit is away after its response.
         hand: Permits that are booked, in order of their time.
         in_use: Permits in use, by name, and when Redis is to be told that they still are.
         tell_at: When Redis is to be told of what ended, at the latest.
@@ -77,6 +78,7 @@ class SharedPermits:
     """
 
     def __init__(self) -> None:
+        self.period = 1.0
         self.hand: list[Booking] = []
         self.in_use: dict[str, float] = {}
         self.tell_at = math.inf
@@ -112,6 +114,10 @@ class SharedPermits:
         """How many seconds before its time a permit is worth taking, so that it is in hand by then."""
         return self.round_trip + SLACK + self.credit
 
+    @property
+    def _lease(self) -> float:
+        return USE_WITHIN + ARRIVE_WITHIN + self.period
+
     def wanted(self, interactive: int, bulk: int, most: int) -> tuple[int, int]:
         """Return the calls that wait without a permit in hand for them, interactive and bulk.
 
@@ -138,7 +144,7 @@ class SharedPermits:
         """Return a permit whose time has come, now in use."""
         now = time.monotonic()
         while self.hand and self.hand[0].expires_at <= now:
-            self._tell("unused", self.hand.pop(0).name, now + LEASE)
+            self._tell("unused", self.hand.pop(0).name, now + self._lease)
         if not self.hand or self.hand[0].usable_at > now:
             return None
         booking = self.hand.pop(0)
@@ -159,32 +165,32 @@ class SharedPermits:
         if booking.expires_at > time.monotonic():
             insort(self.hand, booking, key=_usable_at)
         else:
-            self._tell("unused", booking.name, time.monotonic() + LEASE)
+            self._tell("unused", booking.name, time.monotonic() + self._lease)
 
-    def end(self, booking: Booking, back_at: float, min_round_trip: float) -> None:
+    def end(self, booking: Booking, late: float, min_round_trip: float) -> None:
         """Take back a permit whose request ended.
 
         Args:
             booking: The permit.
-            back_at: When it is free again.
+            late: The seconds by which it is free again later than after its period.
             min_round_trip: To the server, in seconds; 0 if not known.
         """
         self.in_use.pop(booking.name, None)
         if min_round_trip:
             self._server_round_trip = min_round_trip
-        self._tell("back", booking.name, back_at - min_round_trip / 2)
+        self._tell("back", booking.name, time.monotonic() + self.period + late - min_round_trip / 2)
 
-    def end_all(self, back_at: float) -> None:
+    def end_all(self) -> None:
         """Take back all permits: those in use as if their requests had ended now."""
         for name in self.in_use:
-            self._tell("back", name, back_at)
+            self._tell("back", name, time.monotonic() + self.period)
         self.in_use.clear()
         self.give_back(0)
 
     def give_back(self, waiting: int) -> None:
         """Give back what lies in hand beyond the calls that wait."""
         while len(self.hand) > waiting:
-            self._tell("unused", self.hand.pop().name, time.monotonic() + LEASE)
+            self._tell("unused", self.hand.pop().name, time.monotonic() + self._lease)
 
     def tell_soon(self) -> None:
         """See to it that a step comes, though there is nothing to ask."""
@@ -195,23 +201,22 @@ class SharedPermits:
         now = time.monotonic()
         for name, renew_at in self.in_use.items():
             if renew_at <= now:
-                self._told[name] = ("lease", now + LONG_LEASE)
-                self.in_use[name] = now + LONG_LEASE - RENEW_BEFORE
+                self._told[name] = ("lease", now + LONG_LEASE + self.period)
+                self.in_use[name] = now + LONG_LEASE + self.period - RENEW_BEFORE
         step = Step(self._told, interactive, bulk, self._serial + 1, now)
         self._serial += interactive + bulk
         self._told, self.tell_at = {}, math.inf
         return step
 
-    def arguments(self, step: Step, size: int, period: float, slot: float) -> list[str | int]:
+    def arguments(self, step: Step, size: int, slot: float) -> list[str | int]:
         """Return a step as the script takes it.
 
         Args:
             step: The step.
             size: The permits that there are.
-            period: The seconds for which a permit is away after its response.
             slot: The seconds from one permit to the next.
         """
-        times = map(_microseconds, (period, slot, self.horizon, LEASE))
+        times = map(_microseconds, (self.period, slot, self.horizon, self._lease))
         arguments: list[str | int] = [self._process, self._seen, size, *times]
         arguments += [self._granted_at, step.interactive, step.bulk, step.serial]
         way = self._redis_round_trips.minimum / 2
@@ -224,9 +229,8 @@ class SharedPermits:
         """Take the script's reply to a step."""
         received_at = time.monotonic()
         self._seen, epoch, self.line, asks_in, for_interactive, *waits = reply
-        self._redis_round_trips.add(received_at - step.sent_at)
-        change = received_at - step.sent_at - self.round_trip
-        self.round_trip += change * (SMOOTHING if self.round_trip else 1.0)
+        if self._epoch:  # the first step connects too
+            self._learn_round_trip(received_at - step.sent_at)
         if epoch != self._epoch:
             self._epoch = epoch
             self.tell_all_anew()
@@ -247,7 +251,7 @@ class SharedPermits:
         """Remember what a step that failed was to tell, and that it may have granted something all the same."""
         now = time.monotonic()
         for serial in range(step.serial, step.serial + step.interactive + step.bulk):
-            self._told[f"{self._process}-{serial}"] = ("unused", now + LEASE)
+            self._told[f"{self._process}-{serial}"] = ("unused", now + self._lease)
         self._told = {name: told for name, told in (step.told | self._told).items() if told[1] > now}
         self.tell_at = now if self._told else math.inf
         self.ask_at = -math.inf
@@ -257,9 +261,13 @@ class SharedPermits:
         now = time.monotonic()
         self.in_use = dict.fromkeys(self.in_use, now)
         for booking in self.hand:
-            self._told[booking.name] = ("lease", booking.usable_at + LEASE)
+            self._told[booking.name] = ("lease", booking.usable_at + self._lease)
         if not self.is_empty:
             self.tell_at = now
+
+    def _learn_round_trip(self, seconds: float) -> None:
+        self._redis_round_trips.add(seconds)
+        self.round_trip += (seconds - self.round_trip) * (SMOOTHING if self.round_trip else 1.0)
 
     def _tell(self, kind: Kind, name: str, until: float) -> None:
         self._told[name] = (kind, until)

@@ -27,7 +27,7 @@ The quota is one sorted set. All times are Redis's own, in microseconds. Its mem
 local KEPT_FOR = 20000   -- a permit for a process that is late
 local PATIENCE = 100000  -- after which a process that didn't ask as told leaves the line
 local PACE = 0.95
-local AHEAD = 2          -- slots
+local AHEAD = 100000     -- beyond the horizon
 local TENTH = 9          -- slots without a bulk permit, after which one is due before the interactive ones
 local UNKNOWN = 1.04     -- slots in which a permit comes back of which nothing is known yet
 local KEPT = 86400000    -- milliseconds, for which an unused set is kept
@@ -173,7 +173,7 @@ while interactive + bulk > 0 do
   end
   if to.name == process then
     local reach = horizon
-    if not to.bulk and #granted[false] == 0 and opens == now then reach = reach + AHEAD * slot end
+    if not to.bulk and #granted[false] == 0 and opens == now then reach = reach + AHEAD end
     if not known or at > now + reach then
       asks_at = math.min(at, now + period)
       break

@@ -10,8 +10,8 @@
    That goes for the round trip to the server and for that to Redis.
 4. A permit that isn't used USE_WITHIN its time is given back unused, by this process's clock alone. So a process
    that slept wakes up to permits that it drops.
-5. Redis keeps a permit for LEASE, and longer only if told that its call is still under way. That is told after
-   RENEW_AFTER. So the permits of a process that was killed are back soon.
+5. Redis keeps a permit for a short lease, and longer only if told that its call is still under way. That is told
+   after RENEW_AFTER. So the permits of a process that was killed are back soon.
 6. When the quota in Redis turns out to be a new one, all that is held is told anew, within its first second.
 7. Refusals by the server are learned here, as in a local window. What Redis is told is a smaller size.
 8. A step that fails is decided DEADLINE after it began. Then calls fail, or a local window with a share of the
@@ -127,7 +127,7 @@ class RedisWindow:
         """Change the rate. What refusals taught about the old rate is forgotten."""
         self._qps = qps
         self._adaptation.resize(math.floor(qps) if qps >= 1 else 1)
-        self._period = max(1.0, 1.0 / qps) + LATE
+        self._permits.period = max(1.0, 1.0 / qps) + LATE
         if self._local is not None and self._share is not None:
             self._local.resize(qps * self._share)
 
@@ -136,7 +136,7 @@ class RedisWindow:
         self._loop, self._on_change = asyncio.get_running_loop(), on_change
         self._link = self._connect()
         self._timer = self._step_task = None
-        self._permits.end_all(time.monotonic() + self._period)
+        self._permits.end_all()
         if self._local is not None:
             self._local.open(on_change)
 
@@ -196,13 +196,12 @@ class RedisWindow:
         return max(pause, asks_in or held.round_trip) + turns * max(1, held.line) / self._qps
 
     def _release(self, booking: Booking, min_round_trip: float, throttled: bool) -> None:
-        now = time.monotonic()
         if throttled:
-            self._adaptation.refuse(now)
-            late = self._chance() * self._period
+            self._adaptation.refuse(time.monotonic())
+            late = self._chance() * self._permits.period
         else:
             late = self._adaptation.lateness()
-        self._permits.end(booking, now + self._period + late, min_round_trip)
+        self._permits.end(booking, late, min_round_trip)
         self._plan()
 
     def _cancel(self, booking: Booking) -> None:
@@ -274,7 +273,7 @@ class RedisWindow:
 
     async def _try_step(self, interactive: int, bulk: int, timeout: float) -> Unavailable | None:
         step = self._permits.begin(interactive, bulk)
-        arguments = self._permits.arguments(step, int(self._adaptation.permits), self._period, 1.0 / self._qps)
+        arguments = self._permits.arguments(step, int(self._adaptation.permits), 1.0 / self._qps)
         reply = await self._link.run(self._key, arguments, timeout)
         if isinstance(reply, Unavailable):
             self._permits.take_back(step)
