@@ -25,7 +25,7 @@ from ._engine import Engine, OnOutcome, OnProgress, is_being_cancelled, path_of
 from ._group_table import Group
 from ._input import Source, batches, check_actions
 from ._job import EXAMPLES, Options, Unlisted
-from ._journal import Journal, Kind
+from ._journal import JobKind, Journal
 from ._outage import Outage
 from ._records import FINISHED, Mark, Outcome, Progress
 
@@ -123,7 +123,7 @@ async def run_steps(
     groups: Source[str],
     steps: Steps,
     *,
-    kind: Kind = "groups",
+    kind: JobKind = "groups",
     journal: str | os.PathLike[str] | None = None,
     on_progress: OnProgress | None = None,
     on_outcome: OnOutcome | None = None,
@@ -176,10 +176,10 @@ class _Plain:
 class GroupJob:
     """One run of a job of groups."""
 
-    def __init__(self, engine: Engine, steps: Steps, *, kind: Kind = "groups", active: int = ACTIVE) -> None:
+    def __init__(self, engine: Engine, steps: Steps, *, kind: JobKind = "groups", active: int = ACTIVE) -> None:
         self._engine = engine
         self._steps = steps
-        self._kind: Kind = kind
+        self._kind: JobKind = kind
         self._active = active
         self._groups: deque[Group] = deque()  # read, and not yet active
         self._last_id = 0  # of those read

@@ -18,7 +18,7 @@ from functools import partial
 from pathlib import Path
 from typing import Concatenate, Final, ParamSpec, TypeVar
 
-from ._journal import Journal, Kind, now
+from ._journal import JobKind, Journal, now
 from ._records import CodeCount, Mark, Row, State, Tally, sort_codes
 
 P = ParamSpec("P")
@@ -63,7 +63,7 @@ class JournalWriter:
         return self._journal.last_written
 
     @contextlib.asynccontextmanager
-    async def opened(self, path: Path, app_id: int, host: str, kind: Kind) -> AsyncIterator[None]:
+    async def opened(self, path: Path, app_id: int, host: str, kind: JobKind) -> AsyncIterator[None]:
         """Have the journal open within.
 
         Raises:
