@@ -33,7 +33,7 @@ class Engine:
     Attributes:
         stop: Ends the run.
         journal: Where the job is kept.
-        read: Of the input so far; ``Progress`` says what this and the next ones mean.
+        read: Of the input so far. ``Progress`` says what this and the next ones mean.
         duplicates: Likewise.
         unlisted: Likewise.
         unlisted_examples: Likewise.
@@ -174,7 +174,7 @@ class Engine:
             await self.call(self._on_progress, self.progress())
 
     async def call(self, function: Callable[[T], object], value: T) -> None:
-        """Call one of the caller's functions, one call at a time; what it raises ends the job."""
+        """Call one of the caller's functions, one call at a time. What it raises ends the job."""
         try:
             async with self._one_call:
                 if self._callbacks_ended:

@@ -66,7 +66,7 @@ async def run_groups(
 
     Raises:
         InvalidArgumentError: A group isn't a non-empty str, or a step has what can't be sent or repeated.
-        JournalError: As for ``cleanup``; the journal of another kind of job too.
+        JournalError: As for ``cleanup``. The journal of another kind of job too.
         ZimError: As for ``cleanup``.
 
         What ``groups``, ``next_step`` and the callbacks raise ends the job too. What is settled until then stays.
@@ -106,7 +106,7 @@ class Steps(Protocol):
         """
 
     def summary(self, group: Group) -> str | None:
-        """Return what the journal is to say of a group that is finished; ``read_summaries`` has it."""
+        """Return what the journal is to say of a group that is finished. ``read_summaries`` has it."""
 
     async def finished(self, group: Group) -> None:
         """Take note that a group's end is on disk."""
@@ -299,7 +299,7 @@ class GroupJob:
         del self._signals[group.id], self._open[group.id]
 
     async def _settled(self, group: Group) -> bool:
-        """Wait until everything of a group's last step is settled; tell whether the job goes on."""
+        """Wait until everything of a group's last step is settled, and tell whether the job goes on."""
         signal = self._signals[group.id]
         while not self._engine.stop.is_set():
             signal.clear()
@@ -338,7 +338,7 @@ class GroupJob:
         return None
 
     async def _ask(self, group: Group, *, probe: bool) -> list[Action] | None:
-        """Ask for a group's next step; return None when the job ends, or when that is to be asked again."""
+        """Ask for a group's next step. Return None when the job ends, or when that is to be asked again."""
         do, stop = self._engine.journal.do, self._engine.stop
         outcomes = await do(table.outcomes, group) if group.step else []
         try:

@@ -42,7 +42,7 @@ class _Class(NamedTuple):
 
 
 class Journal:
-    """An open journal; make one with ``open``, to run its job, or ``view``, to look at it."""
+    """An open journal. Make one with ``open``, to run its job, or ``view``, to look at it."""
 
     def __init__(
         self, path: Path, db: sqlite3.Connection, lock: sqlite3.Connection | None, last_written: float | None = None
@@ -65,7 +65,7 @@ class Journal:
 
     @classmethod
     def open(cls, path: str | os.PathLike[str], app_id: int, host: str, kind: JobKind = "cleanup") -> Self:
-        """Open the journal of an application's job, or begin one; nobody else can until it is closed.
+        """Open the journal of an application's job, or begin one. Nobody else can until it is closed.
 
         Raises:
             JournalError: Another process has it, it is another job's, of another kind, damaged, or can't be written.
@@ -114,7 +114,7 @@ class Journal:
         return tuple(self._stored)
 
     def close(self) -> None:
-        """Close the file, and let others have it; a new one that nothing was kept in is removed before."""
+        """Close the file, and let others have it. A new one that nothing was kept in is removed before."""
         with translate_errors(self.path):
             self.db.close()
             if self._unused:
@@ -166,7 +166,7 @@ class Journal:
             self.db.execute("CREATE TEMP TABLE listed (id INTEGER PRIMARY KEY)")  # on disk, if it grows
 
     def add(self, actions: Iterable[Action], *, group_id: int = 0, step: int = 0) -> dict[str, int]:
-        """Take up the actions that aren't here yet, and return how many of each name those were; ``begin`` goes before.
+        """Take up the actions that aren't here yet, and return how many of each name those were. ``begin`` goes before.
 
         Raises:
             InvalidArgumentError: Actions of that class can't be kept.
@@ -230,7 +230,7 @@ class Journal:
         return kind
 
     def open_rows(self, name: str, after: int, count: int) -> list[Row]:
-        """Return the next open rows of an action, by ID; ``after`` is the last one had before."""
+        """Return the next open rows of an action, by ID. ``after`` is the last one had before."""
         # In one step, all as one text.
         query = (
             "SELECT json_group_array(json_array(id, json(fields), state, group_id)) FROM (SELECT * FROM rows"
@@ -281,7 +281,7 @@ class Journal:
         return [CodeCount(example.state, example.code or 0, count, example) for count, example in outcomes]
 
     def page(self, states: Sequence[State], after: int, count: int) -> list[tuple[int, Outcome]]:
-        """Return the next rows in some states with their IDs, by ID; ``after`` is the last one had before."""
+        """Return the next rows in some states with their IDs, by ID. ``after`` is the last one had before."""
         query = (
             "SELECT id, class_id, fields, state, code, message, request_id, at FROM rows NOT INDEXED"
             " LEFT JOIN codes USING (id) WHERE rows.id > ? AND state IN (SELECT value FROM json_each(?))"

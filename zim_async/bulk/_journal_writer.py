@@ -29,7 +29,7 @@ LONGEST_GATHERING: Final = 0.1  # seconds
 
 
 class JournalWriter:
-    """Keeps a job's journal; ``tallies`` and ``codes`` count what is written.
+    """Keeps a job's journal. ``tallies`` and ``codes`` count what is written.
 
     What fails while outcomes are being written, which nobody waits for, goes to ``on_error``.
     """
@@ -59,7 +59,7 @@ class JournalWriter:
 
     @property
     def last_written(self) -> float:
-        """When an earlier run last wrote to it, in Unix seconds; 0 if none did."""
+        """When an earlier run last wrote to it, in Unix seconds, or 0 if none did."""
         return self._journal.last_written
 
     @contextlib.asynccontextmanager

@@ -66,7 +66,7 @@ class Shared:
     Attributes:
         limiter_of: Returns the limiter of an action by its name.
         attempt: Sends an action once, by a permit that is held, at a priority.
-        reached: Whether the server has answered as documented.
+        reached: Whether the server has responded as documented.
         growing: Whether rows may still be added.
         counts_as_done: Whether an action that was not found has nothing left to do.
     """
@@ -155,7 +155,7 @@ class Lane:
         return None
 
     async def _read_rows(self) -> bool:
-        """Read further rows if there are none at hand; tell whether there are any to send."""
+        """Read further rows if there are none at hand, and tell whether there are any to send."""
         try:
             while not (self._rows or self._stop.is_set()):
                 self._change.clear()  # before the look at what there is, lest a change in between be missed
