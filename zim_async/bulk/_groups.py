@@ -219,11 +219,11 @@ class GroupJob:
         await journal.do(Journal.begin)
         kept = False
         try:
-            known = await journal.do(table.track_listed)
+            await journal.do(Journal.track_listed)
             await self._add(first)
             async for batch in source:
                 await self._add(batch)
-            await self._compare(known, unlisted)
+            await self._compare(unlisted)
             await journal.do(Journal.commit)
             kept = True
         finally:
@@ -241,15 +241,15 @@ class GroupJob:
         self._engine.read += len(names)
         self._engine.duplicates += len(names) - new
 
-    async def _compare(self, known: int, unlisted: Unlisted) -> None:
+    async def _compare(self, unlisted: Unlisted) -> None:
         """Decide on the groups that are open from an earlier run and not in the input."""
         engine = self._engine
-        engine.unlisted = await engine.journal.do(table.count_unlisted, known)
+        engine.unlisted = await engine.journal.do(Journal.count_missing)
         if engine.unlisted and unlisted == "drop":
-            await engine.journal.do(table.drop_unlisted, known)
+            await engine.journal.do(Journal.drop_missing)
             engine.unlisted = 0
         elif engine.unlisted and unlisted == "error":
-            examples = await engine.journal.do(table.unlisted_examples, known, EXAMPLES)
+            examples = await engine.journal.do(Journal.missing_groups, EXAMPLES)
             raise InvalidArgumentError(
                 f"groups that are open in the journal and not in the input: {engine.unlisted}, such as"
                 f" {' and '.join(map(ascii, examples))}; nothing was sent."
