@@ -10,11 +10,12 @@ from dataclasses import dataclass, fields
 from datetime import datetime
 from enum import IntEnum
 from json.encoder import encode_basestring as quote
-from typing import Any, ClassVar, Final
+from typing import Any, ClassVar, Final, Literal, TypeAlias
 from urllib.parse import quote as percent_encode
 
 from .errors import InvalidArgumentError
 
+Priority: TypeAlias = Literal["interactive", "bulk"]  # of a call: interactive ones go first
 MAX_ID_CHARACTERS: Final = 32
 MAX_REQUEST_BYTES: Final = 8 * 2**20
 PUBLIC_PARAMETERS: Final = frozenset(
