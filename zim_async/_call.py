@@ -22,8 +22,9 @@ from yarl import URL
 from ._call_record import CallRecord, is_throttled
 from ._protocol import Credentials, RawResponse, Request, Response, Sendable, decode, ready_to_send, signed_query
 from ._server_clock import ServerClock, clock_skew_error, is_clock_refusal
+from ._text import show_value
 from ._timeouts import RANGE, is_duration
-from .actions import Action, show_value
+from .actions import Action
 from .errors import ClosedError, InvalidArgumentError, QueueTimeoutError, TransportError, ZimError
 from .events import Emitter
 from .limits import Permit, RateLimiter

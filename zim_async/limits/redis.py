@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from typing import Final, Literal, Self, TypeAlias, get_args
 from weakref import WeakSet
 
-from ..actions import Action, show_value
+from .._text import show_value
+from ..actions import Action
 from ..errors import ConfigError
 from ._action import ActionLimiter
 from .limiter import Rate, RateLimiter
