@@ -34,12 +34,14 @@ class Booking:
 
     Attributes:
         name: How Redis knows it.
-        usable_at: When it may be used.
+        due_at: When it is free, as far as Redis can tell.
+        usable_at: When it may be used, since ways take some time at least.
         expires_at: Until when.
         for_bulk: Whether it was granted for a bulk call.
     """
 
     name: str
+    due_at: float
     usable_at: float
     expires_at: float
     for_bulk: bool
@@ -144,7 +146,7 @@ class SharedPermits:
         """Return a permit whose time has come, now in use."""
         now = time.monotonic()
         while self.hand and self.hand[0].expires_at <= now:
-            self._tell("unused", self.hand.pop(0).name, now + self._lease)
+            self._give_back(self.hand.pop(0))
         if not self.hand or self.hand[0].usable_at > now:
             return None
         booking = self.hand.pop(0)
@@ -155,7 +157,7 @@ class SharedPermits:
         """Return a permit that Redis hasn't granted, now in use. Redis learns of it."""
         self._serial += 1
         now = time.monotonic()
-        booking = Booking(f"{self._process}-{self._serial}", now, now, for_bulk=False)
+        booking = Booking(f"{self._process}-{self._serial}", now, now, now, for_bulk=False)
         self.in_use[booking.name] = now + RENEW_AFTER
         return booking
 
@@ -165,7 +167,7 @@ class SharedPermits:
         if booking.expires_at > time.monotonic():
             insort(self.hand, booking, key=_usable_at)
         else:
-            self._tell("unused", booking.name, time.monotonic() + self._lease)
+            self._give_back(booking)
 
     def end(self, booking: Booking, late: float, min_round_trip: float) -> None:
         """Take back a permit whose request ended.
@@ -190,7 +192,7 @@ class SharedPermits:
     def give_back(self, waiting: int) -> None:
         """Give back what lies in hand beyond the calls that wait."""
         while len(self.hand) > waiting:
-            self._tell("unused", self.hand.pop().name, time.monotonic() + self._lease)
+            self._give_back(self.hand.pop())
 
     def tell_soon(self) -> None:
         """See to it that a step comes, though there is nothing to ask."""
@@ -235,10 +237,9 @@ class SharedPermits:
             self._epoch = epoch
             self.tell_all_anew()
         for number, wait in enumerate(waits):
-            usable_at = received_at + wait / 1e6 - self.credit
-            expires_at = step.sent_at + wait / 1e6 + USE_WITHIN
-            name = f"{self._process}-{step.serial + number}"
-            insort(self.hand, Booking(name, usable_at, expires_at, number >= for_interactive), key=_usable_at)
+            due_at, expires_at = received_at + wait / 1e6, step.sent_at + wait / 1e6 + USE_WITHIN
+            name, for_bulk = f"{self._process}-{step.serial + number}", number >= for_interactive
+            insort(self.hand, Booking(name, due_at, due_at - self.credit, expires_at, for_bulk), key=_usable_at)
         if waits:
             self._granted_at = self._seen + max(waits)
         self._stepped_at = received_at
@@ -261,13 +262,16 @@ class SharedPermits:
         now = time.monotonic()
         self.in_use = dict.fromkeys(self.in_use, now)
         for booking in self.hand:
-            self._told[booking.name] = ("lease", booking.usable_at + self._lease)
+            self._told[booking.name] = ("lease", booking.due_at + self._lease)
         if not self.is_empty:
             self.tell_at = now
 
     def _learn_round_trip(self, seconds: float) -> None:
         self._redis_round_trips.add(seconds)
         self.round_trip += (seconds - self.round_trip) * (SMOOTHING if self.round_trip else 1.0)
+
+    def _give_back(self, booking: Booking) -> None:
+        self._tell("back", booking.name, booking.due_at)
 
     def _tell(self, kind: Kind, name: str, until: float) -> None:
         self._told[name] = (kind, until)
