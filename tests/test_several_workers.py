@@ -15,7 +15,7 @@ import pytest
 from tests.support.redis_servers import RedisServer, free_port
 from zim_async.sandbox import Sandbox
 
-EXAMPLES = str(Path(__file__).parent / "examples")
+EXAMPLES = f"--app-dir={Path(__file__).parent / 'examples'}"
 pytest.importorskip("uvloop")
 
 
@@ -46,13 +46,21 @@ async def test_users_calls_go_before_tasks_and_nothing_is_refused(
     env: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     port = free_port()
-    uvicorn = ["uvicorn", "several_workers.app:app", f"--app-dir={EXAMPLES}", f"--port={port}", "--log-level=warning"]
-    taskiq = ["taskiq", "worker", "several_workers.tasks:broker", f"--app-dir={EXAMPLES}", "--log-level=WARNING"]
+    uvicorn = (
+        "uvicorn",
+        "taskiq_app:app",
+        EXAMPLES,
+        "--workers=2",
+        "--loop=uvloop",
+        f"--port={port}",
+        "--log-level=warning",
+    )
+    taskiq = ("taskiq", "worker", "taskiq_tasks:broker", EXAMPLES, "--workers=2", "--max-async-tasks=30")
     with RedisServer(own=True) as server:
         monkeypatch.setenv("ZIM_REDIS_URL", server.url)
         async with (
-            running(*uvicorn, "--workers=2", "--loop=uvloop") as web,
-            running(*taskiq, "--workers=2", "--max-async-tasks=30", "--wait-tasks-timeout=1") as workers,
+            running(*uvicorn) as web,
+            running(*taskiq, "--wait-tasks-timeout=1", "--log-level=WARNING") as workers,
             aiohttp.ClientSession(f"http://127.0.0.1:{port}") as browser,
         ):
 

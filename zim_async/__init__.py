@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from .bulk import Outcome, Progress, State, cleanup, plan, read_journal, run_groups
     from .erase import erase_users
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 __all__ = [
     "Action",

@@ -35,7 +35,7 @@ class Verdict(Enum):
     STOP = "raise it: any call of this application would be refused"
     RETRY = "send again, backing off"
     SLOW_DOWN = "send again, with the whole action slowed down"
-    FIX_CLOCK = "sign anew by the server's clock, if the answer shows that the clocks differ"
+    FIX_CLOCK = "sign anew by the server's clock, if the response shows that the clocks differ"
 
 
 class Rule(NamedTuple):

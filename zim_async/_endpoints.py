@@ -12,7 +12,7 @@ from .errors import ConfigError
 
 
 class Region(StrEnum):
-    """The vendor's regional hosts; prefer the one nearest to your own server. ``AUTO`` routes by itself."""
+    """The vendor's regional hosts. Prefer the one nearest to your own server. ``AUTO`` routes by itself."""
 
     AUTO = "auto"
     SHANGHAI = "sha"

@@ -1,4 +1,4 @@
-"""The server's clock as far as answers tell it: signatures are stamped with it."""
+"""The server's clock as far as responses tell it. Signatures are stamped with it."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ class ServerClock:
         return int(time.time() + self.offset)
 
     def observe(self, outcome: object, headers: Mapping[str, str], signed_at: int) -> float | None:
-        """Learn from an answer's Date; return server minus local clock in seconds if signing anew will help.
+        """Learn from a response's Date. Return server minus local clock in seconds if signing anew will help.
 
         That is so when the signature was refused and its time was minutes off the server's. While a
-        difference is known, every answer is looked at, so that it is forgotten once the clocks agree.
+        difference is known, every response is looked at, so that it is forgotten once the clocks agree.
         """
         refused = is_clock_refusal(outcome)
         if not refused and not self.offset:

@@ -36,7 +36,7 @@ class Action:
     """One call of the server API as a value: the base of frozen dataclasses, one for each action.
 
     A subclass states what the vendor documents as class attributes, and the request's parameters as fields.
-    ``from_user_id`` is sent as ``FromUserId``, and so on; override ``body`` for anything else.
+    ``from_user_id`` is sent as ``FromUserId``, and so on. Override ``body`` for anything else.
 
     Attributes:
         name: The action's name in the vendor's spelling, ASCII letters and digits.
@@ -214,6 +214,9 @@ _checked_classes: Final[set[type]] = set(PACKAGE_ACTIONS)
 def check_action(value: object) -> None:
     """Check that a value is an action whose class says all it has to.
 
+    Args:
+        value: Anything.
+
     Raises:
         InvalidArgumentError: It isn't an ``Action``, or its class isn't a frozen dataclass with a well-formed name.
     """
@@ -234,12 +237,20 @@ def check_action(value: object) -> None:
 
 
 def is_action_name(name: object) -> bool:
-    """Tell whether a name is one that the vendor could have given: ASCII letters and digits."""
+    """Tell whether a name is one that the vendor could have given: ASCII letters and digits.
+
+    Args:
+        name: Anything.
+    """
     return isinstance(name, str) and name.isascii() and name.isalnum()
 
 
 def find_action_class(name: str) -> type[Action] | None:
-    """Return the class of a name: the package's own, or the latest subclass that the program has defined."""
+    """Return the class of a name: the package's own, or the latest subclass that the program has defined.
+
+    Args:
+        name: The action's name in the vendor's spelling.
+    """
     return next((kind for kind in reversed(list(_subclasses(Action))) if getattr(kind, "name", None) == name), None)
 
 
@@ -250,12 +261,19 @@ def action_classes() -> dict[str, type[Action]]:
 
 
 def field_names(kind: type[Action]) -> tuple[str, ...]:
-    """Return the names of an action's fields, in their order."""
+    """Return the names of an action's fields, in their order.
+
+    Args:
+        kind: The action's class.
+    """
     return tuple(field.name for field in fields(kind))  # type: ignore[arg-type]  # checked: a dataclass
 
 
 def encode_body(values: Mapping[str, Any]) -> bytes:
     """Return a request body, JSON in UTF-8.
+
+    Args:
+        values: The request's parameters in the vendor's spelling.
 
     Raises:
         InvalidArgumentError: JSON can't say it, or it is longer than 8 MiB.
@@ -277,6 +295,9 @@ def encode_body(values: Mapping[str, Any]) -> bytes:
 def encode_query(parameters: Mapping[str, Any]) -> str:
     """Return the parameters of a GET as a query string. A list becomes ``UserId[]=a&UserId[]=b``, percent-encoded.
 
+    Args:
+        parameters: The request's parameters in the vendor's spelling.
+
     Raises:
         InvalidArgumentError: A key isn't a str, is empty, or is one of the six that sign a request. Or a value is
             neither a str, an int, a finite float, nor a list of these.
@@ -295,6 +316,10 @@ def encode_query(parameters: Mapping[str, Any]) -> str:
 
 def check_id(field: str, value: object) -> None:
     """Check the ID of a user, a group or a conversation.
+
+    Args:
+        field: What it is called in the error.
+        value: The ID.
 
     Raises:
         InvalidArgumentError: It isn't a str of 1 to 32 characters, or holds control characters or lone surrogates.
@@ -316,7 +341,11 @@ def check_id(field: str, value: object) -> None:
 
 
 def show_value(value: object) -> str:
-    """Return a value's type and the start of its text in ASCII, fit for a message."""
+    """Return a value's type and the start of its text in ASCII, fit for a message.
+
+    Args:
+        value: Anything.
+    """
     try:
         text = ascii(value)
     except Exception:  # noqa: BLE001, a value's own repr may raise anything, and that of a huge int does
@@ -360,7 +389,7 @@ def _vendor_spelling(field: str) -> str:
 
 
 def _check_keys(value: object) -> None:
-    """JSON turns other keys into text silently; a request should hold what its caller wrote."""
+    """JSON turns other keys into text silently. A request should hold what its caller wrote."""
     if isinstance(value, Mapping):
         for key, inner in value.items():
             if not isinstance(key, str):

@@ -142,6 +142,9 @@ class ZimClient:
         Args:
             **options: Those of the class. They go before the environment.
 
+        Returns:
+            The client.
+
         Raises:
             ConfigError: A variable is missing, or an option is out of range.
         """
@@ -190,7 +193,7 @@ class ZimClient:
 
     @property
     def limiter(self) -> RateLimiter | RedisRateLimiter:
-        """The limiter in use, for its live state: ``limiter.of("DeleteConv")``."""
+        """The limiter in use, for its live state. ``RateLimiter.of`` returns that of an action."""
         return self._limiter
 
     @property

@@ -1,4 +1,4 @@
-"""Every error the library raises; each one says what to do next."""
+"""Every error the library raises. Each one says what to do next."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ class InvalidArgumentError(ZimError, ValueError):
 
 
 class ClosedError(ZimError):
-    """What the call needs is closed, or in use on another event loop; this attempt was not sent."""
+    """What the call needs is closed, or in use on another event loop. This attempt was not sent."""
 
 
 class QueueTimeoutError(ZimError):
@@ -133,7 +133,7 @@ class ProtocolError(ZimError):
 
 
 class JournalError(ZimError):
-    """The journal of a bulk job can't be used, or no longer; what it doesn't say was done counts as not done."""
+    """The journal of a bulk job can't be used, or no longer. What it doesn't say was done counts as not done."""
 
 
 class ApiError(ZimError):

@@ -137,7 +137,11 @@ class Emitter:
         return bool(self._observers) or _log.isEnabledFor(logging.DEBUG)
 
     def emit(self, event: Event) -> None:
-        """Tell everybody of an event."""
+        """Tell everybody of an event.
+
+        Args:
+            event: What happened.
+        """
         _log_event(event)
         for place, observer in enumerate(self._observers):
             try:

@@ -104,6 +104,86 @@ def forget(user_id: str, other_id: str) -> None:
 
 The processes share one quota. See "Several workers" in the README.
 
+# taskiq
+
+Two workers or more, beside a FastAPI app of two workers or more: with ``ZIM_REDIS_URL`` set, all share one quota. Tasks
+run at bulk priority, so users' calls go first. Save this as ``taskiq_tasks.py``, and start
+``taskiq worker taskiq_tasks:broker --workers=2 --max-async-tasks=30``:
+
+```python
+import contextlib
+import os
+
+from taskiq import Context, TaskiqDepends, TaskiqEvents, TaskiqState
+from taskiq_redis import RedisStreamBroker
+
+from zim_async import ConvType, NotFoundError, ZimClient
+
+# A stream keeps a task until a worker has done it.
+broker = RedisStreamBroker(os.environ["ZIM_REDIS_URL"])
+
+
+@broker.on_event(TaskiqEvents.WORKER_STARTUP)
+async def open_client(state: TaskiqState) -> None:
+    state.zim = ZimClient.from_env()  # with ZIM_REDIS_URL set, all processes share one quota
+
+
+@broker.on_event(TaskiqEvents.WORKER_SHUTDOWN)
+async def close_client(state: TaskiqState) -> None:
+    await state.zim.close()
+
+
+@broker.task
+async def leave_group(user_id: str, group_id: str, context: Context = TaskiqDepends()) -> None:
+    zim: ZimClient = context.state.zim
+    with contextlib.suppress(NotFoundError):  # done before
+        await zim.delete_conv(from_user_id=user_id, conv_id=group_id, conv_type=ConvType.GROUP, priority="bulk")
+```
+
+This is ``taskiq_app.py``, for ``uvicorn taskiq_app:app --workers=2``:
+
+```python
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from fastapi import FastAPI, Request
+from fastapi.responses import JSONResponse
+
+from taskiq_tasks import broker, leave_group
+from zim_async import ConvType, ZimClient, ZimError
+from zim_http import http_answer
+
+
+@asynccontextmanager
+async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+    await broker.startup()
+    async with ZimClient.from_env(deadline=10) as zim:
+        app.state.zim = zim
+        yield
+    await broker.shutdown()
+
+
+app = FastAPI(lifespan=lifespan)
+
+
+@app.exception_handler(ZimError)
+async def answer_error(request: Request, error: ZimError) -> JSONResponse:
+    status, text, headers = http_answer(error)
+    return JSONResponse({"detail": text}, status, headers)
+
+
+@app.delete("/users/{user_id}/chats/{other_id}", status_code=204)
+async def delete_chat(user_id: str, other_id: str, request: Request) -> None:
+    zim: ZimClient = request.app.state.zim  # its calls go before the tasks', whichever process they are in
+    await zim.delete_conv(from_user_id=user_id, conv_id=other_id, conv_type=ConvType.PEER)
+
+
+@app.delete("/users/{user_id}/groups", status_code=202)
+async def leave_groups(user_id: str, group_ids: list[str]) -> None:
+    for group_id in group_ids:
+        await leave_group.kiq(user_id, group_id)
+```
+
 # Django
 
 Async views under ASGI await a client of their own process. Sync views use ``zim_sync``. The middleware answers errors

@@ -61,7 +61,11 @@ class RetryPolicy:
             )
 
     def backoff(self, failures: int) -> float:
-        """Return the seconds to wait after so many failed attempts."""
+        """Return the seconds to wait before the next attempt.
+
+        Args:
+            failures: The attempts that failed so far, from 1.
+        """
         bound = min(self.longest_backoff, self.first_backoff * 2.0 ** min(failures - 1, _LARGEST_EXPONENT))
         return random.uniform(0.0, bound) if self.jitter else bound  # noqa: S311, not for secrets
 
@@ -88,6 +92,9 @@ async def repeat(
         sleep: Waits so many seconds.
         time_left: Returns the seconds left until the call's deadline.
         on_wait: Called before each wait, with the error and the seconds.
+
+    Returns:
+        What the attempt that succeeded returned.
 
     Raises:
         ZimError: The last attempt's error, as soon as another attempt wouldn't help or comes too late.

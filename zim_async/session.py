@@ -148,7 +148,7 @@ class SessionManager:
     async def close(self) -> None:
         """Refuse new calls, wait for those in flight, and close what was opened here. A second call does nothing.
 
-        Cancelled while it waits, it closes at once.
+        Cancelled while it waits, it closes immediately.
 
         Raises:
             ClosedError: It was used on another event loop, which is still open.

@@ -1,5 +1,6 @@
 from zim_async import ClearPeerMessage, ConvType, DeleteConv, ZimClient
 from zim_async.cli._demo import _fill, _state_errors, run_demo
+from zim_async.cli._demo_erase import erase_user, erasure_errors
 from zim_async.sandbox import Sandbox
 
 
@@ -10,6 +11,7 @@ async def test_the_demo_does_what_it_says() -> None:
     assert (result.done, result.failed, result.refused, len(steps)) == (50, 0, 0, 50)
     assert all(count <= 20 for count in result.busiest_second.values())
     assert result.ideal_seconds == 0.25
+    assert result.erased == 5
 
 
 async def test_the_check_of_the_state_can_fail() -> None:
@@ -25,3 +27,17 @@ async def test_the_check_of_the_state_can_fail() -> None:
         await zim.send(DeleteConv("other-2", "group-2", ConvType.GROUP))
         await zim.send(DeleteConv("user-2", "bystander", ConvType.PEER))
         assert _state_errors(box, left) == ["other-2 lost group-2", "user-2 lost a bystander"]
+
+
+async def test_the_check_of_an_erasure_can_fail() -> None:
+    async with Sandbox() as box, ZimClient(box.app_id, box.server_secret, base_url=box.base_url) as zim:
+        assert await erase_user(box, zim) == 5
+        assert list(erasure_errors(box)) == []
+        box.add_group("club-1", ["leaver"])
+        await zim.delete_conv(from_user_id="friend-1", conv_id="leaver", conv_type=ConvType.PEER)
+        await zim.delete_conv(from_user_id="friend-2", conv_id="club-2", conv_type=ConvType.GROUP)
+        assert list(erasure_errors(box)) == [
+            "leaver still lists club-1",
+            "friend-1 lost leaver",
+            "friend-2 lost club-2",
+        ]

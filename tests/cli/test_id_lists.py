@@ -77,7 +77,7 @@ def test_bad_ids_are_told_by_line_and_all_before_anything_is_done(
     with pytest.raises(InvalidArgumentError, match="bad IDs: 4"):
         read(file, "nan")
     places = [line.partition(":")[0] for line in capsys.readouterr().err.splitlines()]
-    assert places == ["user_id", *(f"{file}, line {number}" for number in (2, 3, 4))]
+    assert places == ["arguments", *(f"{file}, line {number}" for number in (2, 3, 4))]
 
 
 def test_literal_ids_may_look_like_anything_but_not_be_too_long(write: Write) -> None:

@@ -47,6 +47,7 @@ def test_what_ids_may_look_like(value: str) -> None:
 @pytest.mark.parametrize(
     ("value", "says"),
     [
+        ("", "nothing"),
         ("1.23457E+17", "scientific"),
         ("1.23457e17", "scientific"),
         ("1,23457E+17", "scientific"),
@@ -59,6 +60,11 @@ def test_what_ids_may_look_like(value: str) -> None:
         ("-7.0", "decimals"),
         ("1,234,567", "thousands"),
         ("1 234 567", "thousands"),
+        ("1'234'567", "thousands"),
+        ("<nil>", "no value"),
+        ("-", "no value"),
+        ("???", "no value"),
+        ("False", "truth value"),
         ("nan", "data frame"),
         ("NaN", "data frame"),
         ("NaT", "data frame"),

@@ -107,7 +107,7 @@ def test_a_demo_that_finds_the_state_wrong_fails(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def wrong(_operations: int, on_done: object) -> DemoResult:
-        return DemoResult(1, 0, 0, 0, {}, 1.0, 1.0, ["bob lost alice"])
+        return DemoResult(1, 0, 0, 0, {}, 1.0, 1.0, 0, ["bob lost alice"])
 
     monkeypatch.setattr(_demo, "run_demo", wrong)
     assert cli.main(["demo"]) == 1

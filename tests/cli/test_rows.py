@@ -166,6 +166,10 @@ def test_exports_that_are_taken(write: Write, content: str | bytes) -> None:
             id="a column in two spellings",
         ),
         pytest.param("action from_user_id to_user_id\n", ["separated by comma"], id="blanks as separators"),
+        pytest.param(
+            '"action,from_user_id,to_user_id"\n', ["One pair of quotes holds all names"], id="one pair of quotes"
+        ),
+        pytest.param("clear_peer_message\talice\tbob\n", ["a row already"], id="no header, with tabs"),
         pytest.param("action:from_user_id:to_user_id\n", ["separated by comma"], id="colons as separators"),
         pytest.param("'action','from_user_id','to_user_id'\n", ["without these quotes"], id="single quotes"),
         pytest.param("\u201caction\u201d,\u201cfrom_user_id\u201d\n", ["without these quotes"], id="curly quotes"),

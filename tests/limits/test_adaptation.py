@@ -79,3 +79,15 @@ def test_one_permit_in_many_comes_back_late_while_alone() -> None:
 def test_none_of_many_permits_comes_back_late_while_alone() -> None:
     adaptation = Adaptation(MANY + 1, random.Random(1).random)
     assert not any(adaptation.lateness() for _ in range(1_000))
+
+
+def test_waits_are_expected_to_grow_while_refusals_go_on() -> None:
+    adaptation = Adaptation(20, never)
+    assert adaptation.slowed(4.0, 10.0) == 4.0
+    adaptation.refuse(10.0)
+    once = adaptation.slowed(4.0, 10.0)
+    refused_each_second(adaptation, 11, 16)
+    often = adaptation.slowed(4.0, 16.0)
+    assert 4.0 < once < 4.8 < often < 6.5
+    assert adaptation.slowed(4.0, 40.0) == pytest.approx(4.0, rel=0.01)
+    assert adaptation.slowed(400.0, 16.0) < 800.0

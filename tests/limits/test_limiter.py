@@ -414,7 +414,9 @@ def test_rates_by_action() -> None:
     assert "DeleteConv=<ActionLimiter qps=7 permits=7.0 in_flight=0 waiting=0>" in repr(limiter)
 
 
-@pytest.mark.parametrize("qps", [0, -1, float("inf"), float("nan"), True, "20", {"DeleteConv": 0}, [20]])
+@pytest.mark.parametrize(
+    "qps", [0, -1, float("inf"), float("nan"), True, "20", {"DeleteConv": 0}, [20], 5e-324, 1e300, 10**400]
+)
 def test_bad_rates_are_refused(qps: float) -> None:
     with pytest.raises(ConfigError, match="qps"):
         RateLimiter(qps)
@@ -630,3 +632,27 @@ def test_the_estimated_wait_is_near_the_truth_before_and_after_refusals(priority
         ratios = [estimate / truth for at, estimate, truth in waits if begin <= at < end]
         assert 0.9 <= mean(ratios) <= 1.1
     assert all(0.8 <= estimate / truth <= 1.2 for at, estimate, truth in waits if not 17.0 <= at < 21.0)
+
+
+@pytest.mark.parametrize("qps", [1e-9, 0.999, 1.5, 10**9])
+def test_rates_of_every_size_work(qps: float) -> None:
+    async def main() -> None:
+        limiter = RateLimiter(qps).of("DeleteConv")
+        (await limiter.acquire("bulk")).release(throttled=True)
+        assert 0 < limiter.estimated_wait() <= 2 * max(1.0, 1.0 / qps) + PAUSE
+        assert repr(limiter)
+        with pytest.raises(QueueTimeoutError):
+            await limiter.acquire(max_wait=0.001)
+
+    asyncio.run(main())
+
+
+def test_a_call_that_comes_again_expects_no_more_than_its_place_at_the_front() -> None:
+    async def main() -> None:
+        limiter = action_limiter(1)
+        waiting = [asyncio.create_task(call_many(limiter, 1)) for _ in range(11)]
+        await asyncio.sleep(0.001)
+        (await limiter.acquire(max_wait=2, again=True)).release()
+        await asyncio.gather(*waiting)
+
+    virtual_clock.run(main())

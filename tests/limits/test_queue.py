@@ -82,3 +82,7 @@ async def test_a_newcomer_counts_those_who_go_before_it(queue: Queue, join: Join
         join("bulk")
     assert queue.ahead_of("interactive") == 20 + 2
     assert queue.ahead_of("bulk") == 25
+    join(again=True)
+    join("interactive", again=True)
+    assert queue.ahead_of("interactive", again=True) == 1
+    assert queue.ahead_of("bulk", again=True) == 21 + 1

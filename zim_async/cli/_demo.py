@@ -19,6 +19,7 @@ from ..client import ZimClient
 from ..errors import ZimError
 from ..limits.limiter import DEFAULT_QPS
 from ..sandbox import Sandbox
+from ._demo_erase import erase_user, erasure_errors
 from ._display import is_animated
 from ._exit_codes import CALL_CODES, CALL_HELP, DONE, REFUSED, examples, exits_by
 from ._output import say, show
@@ -28,7 +29,12 @@ _KINDS: Final = (ClearPeerMessage, DeleteConv)
 
 @dataclass(frozen=True, slots=True)
 class DemoResult:
-    """What the calls came to and what the server saw; ``ideal_seconds``: a first burst, then the quota's own pace."""
+    """What the calls came to and what the server saw.
+
+    Attributes:
+        ideal_seconds: What a first burst and then the quota's own pace would have taken.
+        erased: Conversations of the user who was erased at the end.
+    """
 
     done: int
     failed: int
@@ -37,6 +43,7 @@ class DemoResult:
     busiest_second: dict[str, int]
     seconds: float
     ideal_seconds: float
+    erased: int
     state_errors: list[str]
 
     @property
@@ -49,7 +56,7 @@ class DemoResult:
 @click.option("--ops", default=200, show_default=True, type=click.IntRange(1, 100_000), help="Calls to make in all.")
 @exits_by(CALL_CODES)
 def demo(ops: int) -> int:
-    """Clear and delete conversations of a sandbox on this machine, both actions at once.
+    """Clear and delete conversations of a sandbox on this machine, both actions at once; then erase a user.
 
     Shows what the calls came to and what the server saw, and checks that what should be gone is gone
     and what should stay stayed.
@@ -63,7 +70,7 @@ def demo(ops: int) -> int:
 
 
 async def run_demo(operations: int, on_done: Callable[[], None]) -> DemoResult:
-    """Clear and delete conversations of a sandbox, half of the operations each, and check what is left of them."""
+    """Clear and delete conversations of a sandbox, erase a user at the end, and check what is left of all."""
     actions = [_action(number) for number in range(operations)]
     async with Sandbox() as box:
         for action in actions:
@@ -71,7 +78,8 @@ async def run_demo(operations: int, on_done: Callable[[], None]) -> DemoResult:
         started_at = time.monotonic()
         async with ZimClient(box.app_id, box.server_secret, base_url=box.base_url) as zim:
             attempts = await asyncio.gather(*(_send(zim, action, on_done) for action in actions))
-        seconds = time.monotonic() - started_at
+            seconds = time.monotonic() - started_at
+            erased = await erase_user(box, zim)
         done = [count for count in attempts if count]
         largest_share = max(sum(type(action) is kind for action in actions) for kind in _KINDS)
         return DemoResult(
@@ -82,7 +90,8 @@ async def run_demo(operations: int, on_done: Callable[[], None]) -> DemoResult:
             busiest_second={name: box.busiest_second(name) for name in (kind.name for kind in _KINDS)},
             seconds=seconds,
             ideal_seconds=max(0.0, largest_share / DEFAULT_QPS - 1.0),
-            state_errors=[error for action in actions for error in _state_errors(box, action)],
+            erased=erased,
+            state_errors=[*(error for action in actions for error in _state_errors(box, action)), *erasure_errors(box)],
         )
 
 
@@ -169,6 +178,7 @@ def _table(result: DemoResult) -> Table:
         **{f"most {name} in any second": count for name, count in result.busiest_second.items()},
         "seconds": f"{result.seconds:.2f}",
         "share of the ideal schedule": share,
+        "conversations of a user who was erased": result.erased,
         "state": "wrong" if result.state_errors else "verified",
     }
     for name, value in rows.items():

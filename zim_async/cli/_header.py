@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import csv
 import re
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
@@ -55,7 +56,7 @@ def read_header(lines: Lines, naming: Naming, shapes: Mapping[str, Shape]) -> He
     return Header(separator, blanks, tuple(naming.column(name) for name in names))
 
 
-def is_rule(line: str) -> bool:
+def _is_rule(line: str) -> bool:
     """Tell whether a line is part of a table's drawing."""
     return _RULE.fullmatch(line) is not None
 
@@ -95,10 +96,13 @@ def _missing(names: list[str], naming: Naming, shapes: Mapping[str, Shape]) -> l
 def _guess(line: str, names: list[str], naming: Naming, shapes: Mapping[str, Shape]) -> str:
     """Return what a line probably is that stands where the header should."""
     cells = [name.strip() for name in names]
-    if is_rule(line):
+    anyhow = [cell.strip() for separator in SEPARATORS for cell in _split(line, separator) or ()]
+    if _is_rule(line):
         return "This is a table drawn for the eye: export it as CSV. "
-    if any(key_of(cell) in shapes for cell in cells):
+    if any(key_of(cell) in shapes for cell in anyhow):
         return "This is a row already: put a line with the names of the columns before it. "
+    if len(cells) == 1 and any(_count_known(cells[0], separator, naming) > 1 for separator in SEPARATORS):
+        return "One pair of quotes holds all names: quote each, or none. "
     if any(naming.column(cell.strip("'`\u2018\u2019\u201c\u201d")) for cell in cells if naming.column(cell) is None):
         return "Names must stand without these quotes. "
     if sum(column in re.split(r"[^a-z_]+", line.lower()) for column in naming.columns.values()) > 1 >= len(cells):
@@ -113,7 +117,7 @@ def _guess(line: str, names: list[str], naming: Naming, shapes: Mapping[str, Sha
 def _advice(missing: list[str], names: list[str], naming: Naming) -> str:
     advice = ""
     if suggested := naming.suggest([column for column in missing if column != ACTION], names):
-        advice = f" Perhaps --map {','.join(suggested)}."
+        advice = f" Perhaps --map {shlex.quote(','.join(suggested))}."
     if ACTION in missing:
         advice += " Rows without an action need --action."
     return advice

@@ -53,7 +53,7 @@ class IdList:
 
     def _values(self) -> Iterator[tuple[str, str | BadRow]]:
         for value in self.given:
-            yield self.column, value
+            yield "arguments", value
         if self.file is not None:
             with translate_errors(self.file), open_text(self.file) as text:
                 for line, found in _read(Lines(text), self.column):

@@ -27,15 +27,18 @@ _SHAPES: Final = tuple(
     (re.compile(pattern), cause)
     for pattern, cause in (
         (r"-?nan|-?NaN|NAN|NaT|N/A|n/a|NA|<NA>|-?1\.#(IND|QNAN)|#NA|#N/A N/A", "a data frame's mark for no value"),
-        (r"NULL|null|\(null\)|<null>|None|none|NONE|undefined|\\N", "an export's mark for no value"),
+        (
+            r"NULL|null|\(null\)|<null>|<nil>|None|none|NONE|undefined|\\N|[?.\u2013\u2014-]+",
+            "an export's mark for no value",
+        ),
         (r"#([A-ZÀ-Ý0-9/¡¿]+[!?]|N/A|NV|#+)", "a spreadsheet's error"),
         (r"=.*", "a spreadsheet's formula"),
         (r"[+-]?\d+[.,]\d+[eE][+-]?\d+|[+-]?\d+[eE][+-]\d+", "a spreadsheet's scientific notation"),
         (r"[+-]?\d+[.,]0*", "a data frame's number with decimals"),
-        (r"\d{1,3}([, ]\d{3})+([.,]\d+)?", "a number in groups of thousands"),
+        (r"\d{1,3}([, '\u2019]\d{3})+([.,]\d+)?", "a number in groups of thousands"),
         (rf"\d{{1,2}}-{_MONTH}(-\d\d(\d\d)?)?|{_MONTH}-\d\d", "a spreadsheet's date"),
         (r"\d{1,4}([/.-])\d{1,2}\1\d{1,4}[ T]\d\d?:\d\d.*|\d{1,2}/\d{1,2}/\d{2,4}", "a date"),
-        (r"TRUE|FALSE", "a spreadsheet's truth value"),
+        (r"TRUE|FALSE|True|False", "a truth value"),
         (r"\[object \w+\]|(ObjectId|UUID|Decimal)\(.*\)|\(.*,\)|\[['\"].*['\"]\]", "a program's notation"),
         (r"b'.*'|b\".*\"", "Python's notation for bytes"),
         (r".*&(amp|lt|gt|quot|apos|nbsp|#\d+);.*", "an HTML entity"),
@@ -45,6 +48,8 @@ _SHAPES: Final = tuple(
 
 def find_flaw(value: str) -> str | None:
     """Return what betrays an ID that was altered, or None for one that looks as it should."""
+    if not value:
+        return "nothing in it"
     return _find_invisible(value) or _find_shape(value) or _find_ends(value) or _find_second_encoding(value)
 
 
@@ -56,7 +61,7 @@ def find_excess(value: str) -> str | None:
     return f"{size} bytes in UTF-8, where the server takes {MAX_ID_BYTES}" if size > MAX_ID_BYTES else None
 
 
-def name_character(character: str) -> str:
+def _name_character(character: str) -> str:
     """Return a character's code point and name, for one that can't be shown."""
     return f"U+{ord(character):04X} {unicodedata.name(character, '')}".rstrip()
 
@@ -70,8 +75,8 @@ def _find_invisible(value: str) -> str | None:
     if character in "\r\n":
         return "a newline inside the ID"
     if character == _REPLACEMENT:
-        return f"{name_character(character)}, which stands where a conversion lost a character"
-    return f"the invisible character {name_character(character)}"
+        return f"{_name_character(character)}, which stands where a conversion lost a character"
+    return f"the invisible character {_name_character(character)}"
 
 
 def _find_ends(value: str) -> str | None:

@@ -11,6 +11,7 @@ from ._calls import call_commands
 from ._cleanup import cleanup
 from ._conversations import conversations
 from ._demo import demo
+from ._erase import erase
 from ._exit_codes import CALL_HELP, DONE, INTERRUPTED, examples
 from ._journal import journal
 from ._output import say, tell, use_utf8
@@ -65,5 +66,5 @@ def commands(context: click.Context) -> None:
 
 
 _add_verbose(commands)
-for _command in (demo, *call_commands(), conversations, cleanup, journal, sandbox):
+for _command in (demo, *call_commands(), conversations, cleanup, erase, journal, sandbox):
     commands.add_command(_add_verbose(_command))

@@ -62,7 +62,8 @@ def last_words(progress: Progress, *, app_id: int, ignore_not_found: bool, journ
             if progress.count(state) and not (ignore_not_found and state is State.NOT_FOUND):
                 yield f"the rows: zim-async journal {shlex.quote(journal)} --export {state.value}"
     if progress.not_found and progress.not_found == progress.total:
-        yield f"nothing was done: all was not found. Are AppId {app_id} and the type (peer, group) the right ones?"
+        yield "nothing was done: all was not found"
+        yield f"is AppId {app_id} the right application, and the type (peer, group) of the conversations right?"
     elif progress.not_found and not ignore_not_found:
         yield f"not found: {progress.not_found}; --ignore-not-found takes that for done"
 

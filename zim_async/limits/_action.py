@@ -37,18 +37,18 @@ ENDED: Final = -1
 class _HeldPermit:
     """A permit that a caller holds. What comes after its end, or after its event loop, does nothing."""
 
-    __slots__ = ("_limiter", "_permit", "_reign")
+    __slots__ = ("_generation", "_limiter", "_permit")
 
     def __init__(self, limiter: ActionLimiter, permit: Permit) -> None:
         self._limiter = limiter
         self._permit = permit
-        self._reign = limiter._reign
+        self._generation = limiter._generation
         limiter._in_flight += 1
 
     def release(self, *, min_round_trip: float = 0.0, throttled: bool = False) -> None:
         limiter = self._limiter
-        if self._reign == limiter._reign:
-            self._reign = ENDED
+        if self._generation == limiter._generation:
+            self._generation = ENDED
             limiter._in_flight -= 1
             self._permit.release(min_round_trip=min_round_trip, throttled=throttled)
             if throttled:
@@ -56,8 +56,8 @@ class _HeldPermit:
 
     def cancel(self) -> None:
         limiter = self._limiter
-        if self._reign == limiter._reign:
-            self._reign = ENDED
+        if self._generation == limiter._generation:
+            self._generation = ENDED
             limiter._in_flight -= 1
             self._permit.cancel()
             limiter._bucket.put_back()
@@ -85,7 +85,7 @@ class ActionLimiter:
         self._action = action
         self._qps = qps
         self._make_window = window
-        self._reign = 0  # each event loop's time in office has a number, by which its permits are known
+        self._generation = 0  # counts the event loops served; a permit of an earlier one has nothing more to say
         self._start_afresh()
 
     def _start_afresh(self) -> None:
@@ -99,7 +99,7 @@ class ActionLimiter:
         self._bucket = TokenBucket(self._qps)
         self._queue = Queue()
         self._in_flight = 0
-        self._reign += 1
+        self._generation += 1
         self._throttle_log = ThrottleLog(self._action)
 
     def __repr__(self) -> str:
@@ -235,10 +235,11 @@ class ActionLimiter:
         await self._window.close()
 
     def _enqueue(self, priority: Priority, max_wait: float | None, owner: object, again: bool) -> WaitingCall:
-        if max_wait is not None and (wait := self.estimated_wait(priority)) > max_wait:
-            raise self._queue_timeout(
-                f"the wait in the queue is likely to be {wait:.1f} s, more than {max_wait=:g}", wait
-            )
+        if max_wait is not None:
+            wait = self._window.estimated_wait(priority, self._queue.ahead_of(priority, again=again))
+            if wait > max_wait:
+                text = f"the wait in the queue is likely to be {wait:.1f} s, more than {max_wait=:g}"
+                raise self._queue_timeout(text, wait)
         loop = asyncio.get_running_loop()
         call = WaitingCall(priority, owner, loop)
         first = priority == "interactive" and not self._queue.interactive

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Final
 
 from ..actions import PACKAGE_ACTIONS, Action, find_action_class, is_action_name, show_value
@@ -12,6 +11,8 @@ KNOWN: Final = tuple(kind.name for kind in PACKAGE_ACTIONS)
 # How alike a slip is, as difflib has it: "DeletConv" .95, "CleerPeerMessage" .94. Other actions of the vendor
 # stay well below: "QueryPeerMessage" is like "ClearPeerMessage" by .75.
 SLIP: Final = 0.88
+SLOWEST: Final = 1e-9  # calls a second: one in thirty years
+FASTEST: Final = 1e9
 
 
 def action_name(action: object) -> str:
@@ -33,10 +34,12 @@ def check_rate(rate: object) -> float:
     """Return a rate in calls a second.
 
     Raises:
-        ConfigError: It isn't a finite number above 0.
+        ConfigError: It isn't a finite number above 0, or too small or large to reckon with.
     """
-    if isinstance(rate, bool) or not isinstance(rate, int | float) or not 0 < rate < math.inf:
-        raise ConfigError(f"qps must be a finite number of calls a second above 0, not {show_value(rate)}")
+    if isinstance(rate, bool) or not isinstance(rate, int | float) or not SLOWEST <= rate <= FASTEST:
+        raise ConfigError(
+            f"qps must be a number of calls a second above 0, from {SLOWEST:g} to {FASTEST:g}, not {show_value(rate)}"
+        )
     return float(rate)
 
 

@@ -1,4 +1,23 @@
-"""Permits in this process: the hard bound on arrivals, and the pace of bulk calls."""
+"""Permits in this process: the hard bound on arrivals, and the pace of bulk calls.
+
+1. A permit is in use from the moment it is taken until one second after the call's response. The arrival at the
+   server lies between sending and response. So whatever the network does to either way, the arrival that takes a
+   permit over comes at least a second after the arrival that had it before.
+2. Of that second, what every round trip takes at least is taken off again: so much of the wait for the response
+   came after the arrival before, or comes before the arrival to come. This credit is learned, and errs on the low
+   side. But in the second in which a route turns faster than any seen lately, the old credit is too large for the
+   new route, and that one second may see up to twice the calls. Without credit the bound is exact.
+3. A call that ended without a response is taken to have arrived by the time it ended.
+4. All times are ``time.monotonic``'s. An event loop's timer only says when to look again: it may be early, since
+   uvloop's count whole milliseconds, and an early look finds no permit.
+5. A refused permit comes back up to a second later than others, at a random phase, where it may find room among
+   other programs' calls. How many permits there are then is the control law's matter (see ``_adaptation``).
+6. Bulk calls go a slot of 1 / qps seconds apart. So permits come back a slot apart too, and an interactive call
+   finds one within a slot or two. Late wake-ups are made good from a bank of BANK seconds: a longer one would bring
+   back bunches, none would lose each late wake-up for good.
+7. A call with ``ahead`` others before it waits for permit number ``ahead`` of those free, coming back, or expected
+   back one mean cycle after they were taken. Beyond the last one, everything repeats a cycle later.
+"""
 
 from __future__ import annotations
 
@@ -14,10 +33,10 @@ from typing import Final
 from ._adaptation import Adaptation
 from .window import Priority
 
-BANK: Final = 0.02  # seconds of the bulk pace that a late wake-up may make good
+BANK: Final = 0.02  # seconds
 CYCLES_AVERAGED: Final = 3
 LONGEST_SLEEP: Final = 1.0  # seconds until the window looks again while calls wait, whatever it knows
-FEW: Final = 64  # permits that came back, and not worth forgetting
+FEW: Final = 64  # permits that came back, too few to be worth forgetting
 # How far a reading of the clock may lag behind: the moment of a response, that is, may be later by so much.
 RESOLUTION: Final = time.get_clock_info("monotonic").resolution
 
@@ -132,7 +151,7 @@ class LocalWindow:
         if priority == "bulk":
             first_at = max(times[0], self._adaptation.pause_ends)
             at = max(at, max(self._bulk_due_at, first_at - BANK) + place * self._slot)
-        return max(0.0, at + turn * cycle - now)
+        return self._adaptation.slowed(max(0.0, at + turn * cycle - now), now)
 
     def resize(self, qps: float) -> None:
         """Change the rate. Permits in use stay in use, and what refusals taught about the old rate is forgotten."""

@@ -39,6 +39,10 @@ class _FifoQueue:
         self._new: deque[WaitingCall] = deque()
         self.waiting = 0
 
+    @property
+    def returning(self) -> int:
+        return len(self._returning)
+
     def append(self, call: WaitingCall, *, again: bool) -> None:
         (self._returning if again else self._new).append(call)
         self.waiting += 1
@@ -114,11 +118,13 @@ class Queue:
             self._owned.pop(owner, None)
         return popped
 
-    def ahead_of(self, priority: Priority) -> int:
-        """Return how many of those who wait now go before a newcomer."""
+    def ahead_of(self, priority: Priority, *, again: bool = False) -> int:
+        """Return how many of those who wait now go before a call that comes now, for the first time or again."""
+        same = self._of(priority)
+        ahead = min(same.returning, same.waiting) if again else same.waiting
         if priority == "bulk":
-            return self.interactive + self.bulk
-        return self.interactive + min(self.interactive // INTERACTIVE_IN_A_ROW, self.bulk)
+            return self.interactive + ahead
+        return ahead + min(ahead // INTERACTIVE_IN_A_ROW, self.bulk)
 
     def _of(self, priority: Priority) -> _FifoQueue:
         return self._bulk if priority == "bulk" else self._interactive

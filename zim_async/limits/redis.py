@@ -14,8 +14,8 @@ from .limiter import Rate, RateLimiter
 try:
     from ._redis_link import AnyRedis, RedisSource
     from ._redis_window import RedisWindow
-except ModuleNotFoundError as error:
-    if error.name != "redis":
+except ModuleNotFoundError as _error:
+    if _error.name != "redis":
         raise
     raise ImportError("a quota in Redis needs redis-py: pip install 'zim_async[redis]'") from None
 

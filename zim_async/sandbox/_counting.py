@@ -1,4 +1,4 @@
-"""The ways in which a server may count calls a second; the vendor doesn't say which is its own."""
+"""The ways in which a server may count calls a second. The vendor doesn't say which is its own."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Counter(Protocol):
 
 
 class SlidingSecond:
-    """At most ``limit`` in any one second, wherever it starts; refused calls count too if ``all_calls``."""
+    """At most ``limit`` in any one second, wherever it starts. Refused calls count too if ``all_calls``."""
 
     def __init__(self, limit: int, *, all_calls: bool = False) -> None:
         self._limit = limit
@@ -57,7 +57,7 @@ class ClockSecond:
 
 
 class RefilledTokens:
-    """``limit`` tokens, refilled at ``limit`` a second; each call takes one."""
+    """``limit`` tokens, refilled at ``limit`` a second. Each call takes one."""
 
     def __init__(self, limit: int) -> None:
         self._limit = limit

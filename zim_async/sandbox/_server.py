@@ -48,9 +48,9 @@ class Sandbox:
     by code of its own, never the client's.
 
     Args:
-        app_id: The application's ID; a random one by default, which keeps the quotas of sandboxes apart.
-        server_secret: The secret; a random one by default.
-        port: The port on 127.0.0.1; a free one by default.
+        app_id: The application's ID. Default: a random one, which keeps the quotas of sandboxes apart.
+        server_secret: The secret. Default: a random one.
+        port: The port on 127.0.0.1. Default: a free one.
         qps: The limit of each action, in calls a second. None counts without refusing.
         counting: How a second is counted: "sliding", "sliding-all" (refused calls count too), "clock" or "bucket".
         strict: Whether unknown users, groups and conversations are refused. Otherwise they count as done.

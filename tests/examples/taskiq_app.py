@@ -1,10 +1,12 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from fastapi import FastAPI, HTTPException, Request
+from fastapi import FastAPI, Request
+from fastapi.responses import JSONResponse
 
-from several_workers.tasks import broker, leave_group
-from zim_async import ConvType, NotFoundError, QuotaUnavailableError, ZimClient
+from taskiq_tasks import broker, leave_group
+from zim_async import ConvType, ZimClient, ZimError
+from zim_http import http_answer
 
 
 @asynccontextmanager
@@ -19,15 +21,16 @@ async def lifespan(app: FastAPI) -> AsyncIterator[None]:
 app = FastAPI(lifespan=lifespan)
 
 
+@app.exception_handler(ZimError)
+async def answer_error(request: Request, error: ZimError) -> JSONResponse:
+    status, text, headers = http_answer(error)
+    return JSONResponse({"detail": text}, status, headers)
+
+
 @app.delete("/users/{user_id}/chats/{other_id}", status_code=204)
 async def delete_chat(user_id: str, other_id: str, request: Request) -> None:
-    zim: ZimClient = request.app.state.zim
-    try:  # goes before the tasks' calls, whichever process they are in
-        await zim.delete_conv(from_user_id=user_id, conv_id=other_id, conv_type=ConvType.PEER)
-    except NotFoundError:
-        raise HTTPException(404, "no such chat") from None
-    except QuotaUnavailableError:  # Redis is down
-        raise HTTPException(503, "try again later") from None
+    zim: ZimClient = request.app.state.zim  # its calls go before the tasks', whichever process they are in
+    await zim.delete_conv(from_user_id=user_id, conv_id=other_id, conv_type=ConvType.PEER)
 
 
 @app.delete("/users/{user_id}/groups", status_code=202)
