@@ -1,14 +1,14 @@
 """What one process holds of a shared quota, and what it says to the script in Redis (see ``_redis_step.lua``).
 
-Nothing here waits or connects. Times are this process's, by ``time.monotonic``. See ``_redis_window`` for the theory.
+Nothing here waits or connects. Times are this process's. See ``_redis_window`` for the theory.
 """
 
 from __future__ import annotations
 
 import math
 import os
-import time
 from bisect import insort
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, Literal, TypeAlias
 
@@ -16,7 +16,8 @@ from .._round_trip import RoundTrips
 
 # In seconds:
 TELL_WITHIN: Final = 0.2
-ASK_WITHIN: Final = 0.4
+ASK_WITHIN: Final = 0.35
+ASK_WITHIN_EACH: Final = 0.024  # of the processes that wait, if that is longer, lest a long line ask all the time
 USE_WITHIN: Final = 0.4
 ARRIVE_WITHIN: Final = 1.0  # what a lease leaves for the call to arrive, before the period that its permit is away
 RENEW_AFTER: Final = 0.7
@@ -69,6 +70,9 @@ class Step:
 class SharedPermits:
     """The permits of one action that this process holds.
 
+    Args:
+        clock: Tells the time in seconds, and never goes back.
+
     Attributes:
         period: The seconds for which a permit is away after its response.
         hand: Permits that are booked, in order of their time.
@@ -79,7 +83,8 @@ class SharedPermits:
         round_trip: To Redis, in seconds, on average.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
         self.period = 1.0
         self.hand: list[Booking] = []
         self.in_use: dict[str, float] = {}
@@ -128,7 +133,7 @@ class SharedPermits:
             bulk: Bulk calls that wait.
             most: The permits that there are.
         """
-        soon = time.monotonic() + self.horizon
+        soon = self._clock() + self.horizon
         for_interactive = sum(not booking.for_bulk or booking.usable_at <= soon for booking in self.hand)
         wanted = min(most, max(0, interactive - for_interactive))
         return wanted, max(0, min(most, interactive + bulk - len(self.hand)) - wanted)
@@ -140,11 +145,11 @@ class SharedPermits:
         """
         if interactive and self._asked_for_bulk:
             return -math.inf
-        return min(self.ask_at, self._stepped_at + ASK_WITHIN)
+        return min(self.ask_at, self._stepped_at + max(ASK_WITHIN, ASK_WITHIN_EACH * self.line))
 
     def take(self) -> Booking | None:
         """Return a permit whose time has come, now in use."""
-        now = time.monotonic()
+        now = self._clock()
         while self.hand and self.hand[0].expires_at <= now:
             self._give_back(self.hand.pop(0))
         if not self.hand or self.hand[0].usable_at > now:
@@ -156,7 +161,7 @@ class SharedPermits:
     def take_unbooked(self) -> Booking:
         """Return a permit that Redis hasn't granted, now in use. Redis learns of it."""
         self._serial += 1
-        now = time.monotonic()
+        now = self._clock()
         booking = Booking(f"{self._process}-{self._serial}", now, now, now, for_bulk=False)
         self.in_use[booking.name] = now + RENEW_AFTER
         return booking
@@ -164,7 +169,7 @@ class SharedPermits:
     def put_back(self, booking: Booking) -> None:
         """Take back a permit that was never sent."""
         self.in_use.pop(booking.name, None)
-        if booking.expires_at > time.monotonic():
+        if booking.expires_at > self._clock():
             insort(self.hand, booking, key=_usable_at)
         else:
             self._give_back(booking)
@@ -180,12 +185,12 @@ class SharedPermits:
         self.in_use.pop(booking.name, None)
         if min_round_trip:
             self._server_round_trip = min_round_trip
-        self._tell("back", booking.name, time.monotonic() + self.period + late - min_round_trip / 2)
+        self._tell("back", booking.name, self._clock() + self.period + late - min_round_trip / 2)
 
     def end_all(self) -> None:
         """Take back all permits: those in use as if their requests had ended now."""
         for name in self.in_use:
-            self._tell("back", name, time.monotonic() + self.period)
+            self._tell("back", name, self._clock() + self.period)
         self.in_use.clear()
         self.give_back(0)
 
@@ -196,11 +201,11 @@ class SharedPermits:
 
     def tell_soon(self) -> None:
         """See to it that a step comes, though there is nothing to ask."""
-        self.tell_at = min(self.tell_at, time.monotonic() + TELL_WITHIN)
+        self.tell_at = min(self.tell_at, self._clock() + TELL_WITHIN)
 
     def begin(self, interactive: int, bulk: int) -> Step:
         """Begin a step that asks for so many permits."""
-        now = time.monotonic()
+        now = self._clock()
         for name, renew_at in self.in_use.items():
             if renew_at <= now:
                 self._told[name] = ("lease", now + LONG_LEASE + self.period)
@@ -229,7 +234,7 @@ class SharedPermits:
 
     def accept(self, step: Step, reply: list[int]) -> None:
         """Take the script's reply to a step."""
-        received_at = time.monotonic()
+        received_at = self._clock()
         self._seen, epoch, self.line, asks_in, for_interactive, *waits = reply
         if self._epoch:  # the first step connects too
             self._learn_round_trip(received_at - step.sent_at)
@@ -250,7 +255,7 @@ class SharedPermits:
 
     def take_back(self, step: Step) -> None:
         """Remember what a step that failed was to tell, and that it may have granted something all the same."""
-        now = time.monotonic()
+        now = self._clock()
         for serial in range(step.serial, step.serial + step.interactive + step.bulk):
             self._told[f"{self._process}-{serial}"] = ("unused", now + self._lease)
         self._told = {name: told for name, told in (step.told | self._told).items() if told[1] > now}
@@ -259,7 +264,7 @@ class SharedPermits:
 
     def tell_all_anew(self) -> None:
         """Have all that is held told to a quota that doesn't know of it."""
-        now = time.monotonic()
+        now = self._clock()
         self.in_use = dict.fromkeys(self.in_use, now)
         for booking in self.hand:
             self._told[booking.name] = ("lease", booking.due_at + self._lease)
