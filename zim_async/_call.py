@@ -17,7 +17,7 @@ import os
 import time
 from collections.abc import Coroutine
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, get_args
+from typing import Any, Final, NamedTuple, get_args
 
 from yarl import URL
 
@@ -31,9 +31,6 @@ from .events import AttemptEnded, CallEnded, CallStarted, Emitter, RetrySchedule
 from .limits import ActionLimiter, Permit, Priority, RateLimiter
 from .retry import RetryPolicy, repeat
 from .session import SessionManager
-
-if TYPE_CHECKING:
-    from .limits.redis import RedisRateLimiter
 
 _NO_DEADLINE: Final = contextlib.nullcontext()  # as asyncio.timeout(None), which costs a waiting call 110 bytes
 PRIORITIES: Final = get_args(Priority)
@@ -94,7 +91,7 @@ class Caller:
         self,
         credentials: Credentials,
         url: URL,
-        limiter: RateLimiter | RedisRateLimiter,
+        limiter: RateLimiter,
         sessions: SessionManager,
         emitter: Emitter,
         *,
