@@ -15,7 +15,7 @@ import math
 import os
 import time
 from collections.abc import Coroutine
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from yarl import URL
 
@@ -31,9 +31,6 @@ from .limits import Permit, RateLimiter
 from .limits.window import PRIORITIES, Priority
 from .retry import RetryPolicy, repeat
 from .session import SessionManager
-
-if TYPE_CHECKING:
-    from .limits.redis import RedisRateLimiter
 
 _CLOSED: Final = "the client was closed while the call waited its turn; this attempt was not sent"
 
@@ -57,7 +54,7 @@ class Caller:
         self,
         credentials: Credentials,
         url: URL,
-        limiter: RateLimiter | RedisRateLimiter,
+        limiter: RateLimiter,
         sessions: SessionManager,
         emitter: Emitter,
         *,

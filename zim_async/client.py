@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterable, Mapping
-from typing import TYPE_CHECKING, Any, Literal, Self, TypedDict, Unpack, cast
+from typing import Any, Literal, Self, TypedDict, Unpack, cast
 
 import aiohttp
 
@@ -32,9 +32,6 @@ from .limits.registry import shared_limiter
 from .retry import RetryPolicy
 from .session import SessionManager
 
-if TYPE_CHECKING:
-    from .limits.redis import RedisRateLimiter
-
 
 class ClientOptions(TypedDict, total=False):
     """The keyword options of ``ZimClient``, which explains them."""
@@ -46,7 +43,7 @@ class ClientOptions(TypedDict, total=False):
     deadline: float | None
     max_wait: float | None
     retry: RetryPolicy | None
-    limiter: RateLimiter | RedisRateLimiter | None
+    limiter: RateLimiter | None
     sessions: SessionManager | None
     session: aiohttp.ClientSession | None
     observers: Iterable[Observer]
@@ -98,7 +95,7 @@ class ZimClient:
         deadline: float | None = None,
         max_wait: float | None = None,
         retry: RetryPolicy | None = None,
-        limiter: RateLimiter | RedisRateLimiter | None = None,
+        limiter: RateLimiter | None = None,
         sessions: SessionManager | None = None,
         session: aiohttp.ClientSession | None = None,
         observers: Iterable[Observer] = (),
@@ -192,7 +189,7 @@ class ZimClient:
         return self._url.host or ""
 
     @property
-    def limiter(self) -> RateLimiter | RedisRateLimiter:
+    def limiter(self) -> RateLimiter:
         """The limiter in use, for its live state. ``RateLimiter.of`` returns that of an action."""
         return self._limiter
 
