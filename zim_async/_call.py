@@ -32,6 +32,7 @@ from .limits.window import PRIORITIES, Priority
 from .retry import RetryPolicy, repeat
 from .session import SessionManager
 
+ARRIVAL_LAG: Final = 0.25  # seconds within which an abandoned request has arrived, if it does
 _CLOSED: Final = "the client was closed while the call waited its turn; this attempt was not sent"
 
 
@@ -239,6 +240,8 @@ class Caller:
 
     async def _pause(self, seconds: float) -> None:
         """Wait between two attempts. Raises ``ClosedError`` when the client is closed meanwhile."""
+        if self.closed:
+            raise ClosedError(_CLOSED)
         pause = asyncio.get_running_loop().create_future()
         self._pausing.add(pause)
         try:
@@ -264,7 +267,7 @@ class Caller:
                 method, self._url, query, action.body(), timeout=self._timeout, max_bytes=action.max_response_bytes
             )
         except BaseException as error:
-            permit.release()
+            permit.release(min_round_trip=-ARRIVAL_LAG)
             if isinstance(error, asyncio.CancelledError):
                 error.__traceback__ = None  # its frames hold the signed URL
             raise
@@ -290,7 +293,7 @@ class Caller:
             permit.cancel()
             await self._limiter.abandon(self, str(error))  # those who wait would only learn the same, one by one
         else:
-            permit.release()
+            permit.release(min_round_trip=-ARRIVAL_LAG if error.maybe_applied else 0.0)
 
     async def _fix_clock(
         self, call: CallRecord, outcome: Response | ZimError, skew: float | None
@@ -298,6 +301,7 @@ class Caller:
         """Send again, immediately and once, what was refused for a clock that is learned by now."""
         if isinstance(outcome, Response | ClosedError):
             return outcome
+        call.maybe_applied |= outcome.maybe_applied
         call.last_error = outcome
         if call.skew is not None and is_clock_refusal(outcome):
             return clock_skew_error(outcome, call.skew)

@@ -26,6 +26,7 @@ class CallRecord:
     queued_in_all = 0.0
     attempts = 0
     sending = False
+    maybe_applied = False  # whether the server may have acted at one of the attempts
     skew: float | None = None  # server minus local clock, when that is why the last attempt was refused
     last_error: ZimError | None = None
 

@@ -417,7 +417,9 @@ def test_a_class_whose_fields_changed_is_refused(path: Path) -> None:
     def define(*fields: str) -> type[Action]:
         fields_of_str = [(name, str) for name in fields]
         namespace = {"name": "Changing"}
-        kind: type[Action] = make_dataclass("Changing", fields_of_str, bases=(Action,), namespace=namespace, frozen=True)
+        kind: type[Action] = make_dataclass(
+            "Changing", fields_of_str, bases=(Action,), namespace=namespace, frozen=True
+        )
         return kind
 
     before = define("a")

@@ -37,7 +37,8 @@ class Permit(Protocol):
         """Note that the request ended, in whatever way.
 
         Args:
-            min_round_trip: What every round trip to the server takes at least, in seconds.
+            min_round_trip: What every round trip to the server takes at least, in seconds. Below 0 for a request
+                that was abandoned: it may still arrive, up to so many seconds from now.
             throttled: Whether the server refused the request for its rate.
         """
 
