@@ -16,7 +16,7 @@ How the two halves talk to each other:
 7. ``open`` comes before everything else, on the event loop that is used from then on. It comes again when another
    loop takes over from one that was closed or has no calls. Permits on their way back stay so. Permits whose end
    wasn't told are never told of any more: their calls ended with their loop, now as far as can be known. A
-   forked child makes windows of its own. ``close`` returns what lies in hand; the next ``open`` begins anew.
+   forked child makes windows of its own. ``close`` returns what lies in hand. The next ``open`` begins anew.
 8. Nothing but ``close`` blocks or awaits.
 """
 
@@ -70,12 +70,20 @@ class Window(Protocol):
     def try_take(self, priority: Priority) -> Permit | None:
         """Return a permit if one is in hand for a call of that priority.
 
+        Args:
+            priority: The call's.
+
         Raises:
             ZimError: The quota can't be reached.
         """
 
     def expect(self, interactive: int, bulk: int) -> None:
-        """Take note of how many calls of each priority wait now; of none if both are 0."""
+        """Take note of how many calls wait now.
+
+        Args:
+            interactive: The interactive ones.
+            bulk: The bulk ones.
+        """
 
     def estimated_wait(self, priority: Priority, ahead: int) -> float:
         """Return the seconds until a call that comes now is likely to get a permit.
@@ -86,7 +94,11 @@ class Window(Protocol):
         """
 
     def resize(self, qps: float) -> None:
-        """Change the rate, in calls a second."""
+        """Change the rate.
+
+        Args:
+            qps: Calls a second.
+        """
 
 
 WindowFactory: TypeAlias = Callable[[str, float], Window]  # from an action's name and its calls a second
