@@ -35,7 +35,7 @@ def to_text(actions: Sequence[Action], fields: Sequence[str]) -> str:
 
 
 def from_values(kind: type[Action], fields: Sequence[str], values: Sequence[object]) -> Action:
-    """Return the action that has these values; arrays come back as tuples.
+    """Return the action that has these values. Arrays come back as tuples.
 
     Raises:
         TypeError: The class doesn't take these fields.
