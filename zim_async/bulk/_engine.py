@@ -15,7 +15,7 @@ from typing import TypeAlias, TypeVar
 
 from ..actions import Action
 from ..client import ZimClient
-from ._journal import Kind
+from ._journal import Journal, Kind
 from ._journal_writer import JournalWriter
 from ._lane import Lane, Pace, Shared
 from ._outage import Outage
@@ -101,17 +101,19 @@ class Engine:
 
         Within, rows may be added: see ``add_rows``.
         """
-        self._started_at = time.monotonic()
         progress = self.progress()
+        names = [name for name in progress.tallies if progress.of(name).remaining]
+        for name in names:
+            await self.journal.do(Journal.find_class, name)  # before anything is sent
+        self._started_at = time.monotonic()
         await self.tell_progress()
         if progress.remaining:
             since = max(0.0, time.time() - self.journal.last_written)
             await self.stop.pause(self.shared.pace.settling - since)
         async with asyncio.TaskGroup() as self._running:
             self.shared.growing = True
-            for name in progress.tallies:
-                if progress.of(name).remaining:
-                    self._open_lane(name)
+            for name in names:
+                self._open_lane(name)
             try:
                 yield
             finally:

@@ -17,7 +17,8 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol, TypeAlias
 
-from ..actions import Action, show_value
+from .._text import show_value
+from ..actions import Action
 from ..client import ZimClient
 from ..errors import InvalidArgumentError, NotFoundError, ZimError
 from . import _group_table as table

@@ -218,6 +218,17 @@ class Journal:
 
     # Sending
 
+    def find_class(self, name: str) -> type[Action]:
+        """Return the class of actions that it holds.
+
+        Raises:
+            JournalError: The program has none of that name, or one with other fields.
+        """
+        kind = self._kinds.get(name)
+        if kind is None:
+            kind = self._kinds[name] = class_of(name, self._classes[name].fields, self.path)
+        return kind
+
     def open_rows(self, name: str, after: int, count: int) -> list[Row]:
         """Return the next open rows of an action, by ID; ``after`` is the last one had before."""
         # In one step, all as one text.
@@ -328,11 +339,8 @@ class Journal:
 
     def _build(self, class_id: int, values: Sequence[object]) -> Action:
         stored = next(stored for stored in self._classes.values() if stored.id == class_id)
-        kind = self._kinds.get(stored.name)
-        if kind is None:
-            kind = self._kinds[stored.name] = class_of(stored.name, stored.fields, self.path)
         try:
-            return from_values(kind, stored.fields, values)
+            return from_values(self.find_class(stored.name), stored.fields, values)
         except (TypeError, ValueError) as error:
             problem = str(error)
         raise JournalError(damaged(self.path, problem))

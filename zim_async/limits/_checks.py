@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
-from ..actions import PACKAGE_ACTIONS, Action, find_action_class, is_action_name, show_value
+from .._text import show_value
+from ..actions import PACKAGE_ACTIONS, Action, find_action_class, is_action_name
 from ..errors import ConfigError
 
 KNOWN: Final = tuple(kind.name for kind in PACKAGE_ACTIONS)

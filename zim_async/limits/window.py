@@ -23,9 +23,10 @@ How the two halves talk to each other:
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Final, Literal, Protocol, TypeAlias, get_args
+from typing import Final, Protocol, TypeAlias, get_args
 
-Priority: TypeAlias = Literal["interactive", "bulk"]
+from ..actions import Priority as Priority  # part of what a window is asked
+
 PRIORITIES: Final[tuple[Priority, ...]] = get_args(Priority)
 
 
