@@ -8,6 +8,7 @@ from typing import Final
 
 from rich.table import Table
 
+from .._text import escape_text
 from ..actions import Action
 from ..bulk import CodeCount, Outcome, Progress, State
 from ._columns import Cells, to_row
@@ -45,8 +46,8 @@ def code_lines(progress: Progress) -> Iterator[str]:
     """Yield a line for each code that the server answered with, with an example."""
     for found in progress.codes:
         title = _TITLES.get(found.state, found.state.value)
-        message = "".join(char if char.isprintable() else "?" for char in found.example.message)
-        yield f"{title}: {found.count} by code {found.code} ({message:.200}), such as {row_text(found.example.action)}"
+        message = escape_text(found.example.message)
+        yield f"{title}: {found.count} by code {found.code} ({message}), such as {row_text(found.example.action)}"
 
 
 def row_text(action: Action) -> str:
