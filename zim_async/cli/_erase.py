@@ -14,7 +14,7 @@ import click
 from .._endpoints import resolve
 from .._environment import read_place
 from ..actions import ConvType
-from ..bulk import Progress
+from ..bulk import OnProgress, Progress
 from ..client import ZimClient
 from ..erase import erase_users, survey_users
 from ..errors import InvalidArgumentError
@@ -23,7 +23,7 @@ from ._erase_report import SurveyTotals, Totals, print_erasures, print_survey, w
 from ._exit_codes import CREDENTIALS, DONE, JOB_CODES, JOB_HELP, REFUSED, RESUMABLE, examples, exits_by
 from ._files import STANDARD_INPUT
 from ._id_lists import IdList
-from ._jobs import PATH, JobOptions, OnProgress, check_outputs, finish_job, job_options, journal_of, run_job
+from ._jobs import PATH, JobOptions, check_outputs, finish_job, job_options, journal_of, run_job
 
 _UNITS: Final = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 
