@@ -22,6 +22,7 @@ async def leave_groups(
 ```
 """
 
+from ._engine import OnProgress, path_of
 from ._group_job import History, Steps
 from ._group_table import Group
 from ._groups import run_groups, run_steps
@@ -34,11 +35,13 @@ __all__ = [
     "Group",
     "History",
     "JournalReader",
+    "OnProgress",
     "Outcome",
     "Progress",
     "State",
     "Steps",
     "cleanup",
+    "path_of",
     "plan",
     "read_journal",
     "read_summaries",

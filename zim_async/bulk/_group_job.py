@@ -16,7 +16,8 @@ from collections import Counter, deque
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from typing import Final, Protocol, TypeAlias
 
-from ..actions import Action, show_value
+from .._text import show_value
+from ..actions import Action
 from ..errors import InvalidArgumentError, NotFoundError, ZimError
 from . import _group_table as table
 from ._engine import Engine, is_being_cancelled, path_of

@@ -6,7 +6,8 @@ import json
 from collections.abc import Sequence
 from typing import Any, Final
 
-from ..actions import Action, field_names, find_action_class, show_value
+from .._text import show_value
+from ..actions import Action, field_names, find_action_class
 from ..errors import InvalidArgumentError, JournalError
 
 _dump: Final = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
