@@ -12,6 +12,7 @@ from ._endpoints import Region, RegionName, quota_domain, resolve
 from ._environment import check_environment, read_app_id, read_place, read_secret, redis_limiter
 from ._pages import Pages
 from ._protocol import Credentials, Response, ready_to_send, to_request
+from ._text import show_value
 from ._timeouts import RANGE, is_duration
 from .actions import (
     MAX_PAGE,
@@ -23,7 +24,6 @@ from .actions import (
     DeleteConv,
     QueryConversationList,
     check_action,
-    show_value,
 )
 from .errors import ClosedError, ConfigError
 from .events import Emitter, Observer

@@ -8,57 +8,7 @@ environment variables for a client of your own. The marker ``zim`` says how the 
 The fixtures work under pytest-asyncio in either mode, and under anyio's plugin. The sandbox runs in a thread of its
 own, so that tests that aren't async can use it too.
 
-A refusal on demand, and mocks without a server. Responses and errors are made in one line:
-
-```python
-from unittest.mock import create_autospec
-
-import pytest
-
-from zim_async import NotFoundError, Response, ZimClient
-
-
-@pytest.mark.zim(strict=True, faults=[7])  # a refusal for the rate first, then refusals of what isn't known
-async def test_nobody_forgets_bob(zim_client: ZimClient) -> None:
-    with pytest.raises(NotFoundError):
-        await zim_client.clear_peer_message(from_user_id="nobody", to_user_id="bob")
-
-
-async def test_without_a_server() -> None:
-    zim = create_autospec(ZimClient, instance=True)
-    zim.delete_conv.return_value = Response(action="DeleteConv")
-    zim.clear_peer_message.side_effect = NotFoundError("gone", code=660800002)
-    with pytest.raises(NotFoundError):
-        await zim.clear_peer_message(from_user_id="alice", to_user_id="bob")
-```
-
-Without sockets, aioresponses takes the place of HTTP. It needs this fixture:
-
-```python
-import inspect
-from collections.abc import Iterator
-from typing import Any
-from unittest.mock import Mock
-
-import aiohttp
-import pytest
-from aioresponses import aioresponses, core
-
-
-class MockedResponse(aiohttp.ClientResponse):
-    # Version 0.7.9 doesn't give aiohttp 3.14 the writer that it asks for. Remove this when it does.
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        if "stream_writer" in inspect.signature(aiohttp.ClientResponse.__init__).parameters:
-            kwargs.setdefault("stream_writer", Mock(output_size=0))
-        super().__init__(*args, **kwargs)
-
-
-@pytest.fixture
-def mocked(monkeypatch: pytest.MonkeyPatch) -> Iterator[aioresponses]:
-    monkeypatch.setattr(core, "ClientResponse", MockedResponse)
-    with aioresponses() as mock:  # mock.post(re.compile("^https://zim-api.zego.im/"), payload={"Code": 0, ...})
-        yield mock
-```
+Mocks without a server, and with aioresponses, are among ``zim_async.recipes``.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Recipes for frameworks and tools beyond those of the README. This module holds no code of its own.
+"""Recipes for frameworks and tools beyond those of the README. ``python -m zim_async.recipes`` prints them.
 
 # aiohttp.web
 
@@ -262,4 +262,89 @@ def init(dsn: str, **options: Any) -> None:
         dsn, before_breadcrumb=before_breadcrumb, before_send_transaction=before_send_transaction, **options
     )
 ```
+
+# Prometheus
+
+Needs the extra ``otel``, and opentelemetry-exporter-prometheus.
+
+```python
+import asyncio
+
+from opentelemetry.exporter.prometheus import PrometheusMetricReader
+from opentelemetry.sdk.metrics import MeterProvider
+from prometheus_client import start_http_server
+
+from zim_async import RateLimiter, ZimClient
+from zim_async.telemetry import OpenTelemetryObserver
+
+
+async def main(port: int = 9464) -> None:
+    start_http_server(port)  # for Prometheus to scrape
+    limiter = RateLimiter()  # given to both, for the gauges
+    observer = OpenTelemetryObserver(limiter, meter_provider=MeterProvider([PrometheusMetricReader()]))
+    async with ZimClient.from_env(limiter=limiter, observers=[observer]) as zim:
+        await zim.clear_peer_message(from_user_id="alice", to_user_id="bob")
+
+
+if __name__ == "__main__":
+    asyncio.run(main())
+```
+
+# Tests without a server
+
+A refusal on demand comes from the sandbox, and an autospec of the client needs no sandbox at all. Responses and errors
+are made in one line.
+
+```python
+from unittest.mock import create_autospec
+
+import pytest
+
+from zim_async import NotFoundError, Response, ZimClient
+
+
+@pytest.mark.zim(strict=True, faults=[7])  # a refusal for the rate first, then refusals of what isn't known
+async def test_nobody_forgets_bob(zim_client: ZimClient) -> None:
+    with pytest.raises(NotFoundError):
+        await zim_client.clear_peer_message(from_user_id="nobody", to_user_id="bob")
+
+
+async def test_without_a_server() -> None:
+    zim = create_autospec(ZimClient, instance=True)
+    zim.delete_conv.return_value = Response(action="DeleteConv")
+    zim.clear_peer_message.side_effect = NotFoundError("gone", code=660800002)
+    with pytest.raises(NotFoundError):
+        await zim.clear_peer_message(from_user_id="alice", to_user_id="bob")
+```
+
+Without sockets, aioresponses takes the place of HTTP. It needs this fixture:
+
+```python
+import inspect
+from collections.abc import Iterator
+from typing import Any
+from unittest.mock import Mock
+
+import aiohttp
+import pytest
+from aioresponses import aioresponses, core
+
+
+class MockedResponse(aiohttp.ClientResponse):
+    # Version 0.7.9 doesn't give aiohttp 3.14 the writer that it asks for. Remove this when it does.
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        if "stream_writer" in inspect.signature(aiohttp.ClientResponse.__init__).parameters:
+            kwargs.setdefault("stream_writer", Mock(output_size=0))
+        super().__init__(*args, **kwargs)
+
+
+@pytest.fixture
+def mocked(monkeypatch: pytest.MonkeyPatch) -> Iterator[aioresponses]:
+    monkeypatch.setattr(core, "ClientResponse", MockedResponse)
+    with aioresponses() as mock:  # mock.post(re.compile("^https://zim-api.zego.im/"), payload={"Code": 0, ...})
+        yield mock
+```
 """
+
+if __name__ == "__main__":
+    print(__doc__)

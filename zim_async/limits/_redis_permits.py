@@ -180,12 +180,14 @@ class SharedPermits:
         Args:
             booking: The permit.
             late: The seconds by which it is free again later than after its period.
-            min_round_trip: To the server, in seconds; 0 if not known.
+            min_round_trip: To the server, in seconds, or 0 if not known. See ``Permit``.
         """
         self.in_use.pop(booking.name, None)
-        if min_round_trip:
+        # Half of it is the way back. What is below 0 counts whole.
+        credit = min_round_trip / 2 if min_round_trip > 0 else min_round_trip
+        if min_round_trip > 0:
             self._server_round_trip = min_round_trip
-        self._tell("back", booking.name, self._clock() + self.period + late - min_round_trip / 2)
+        self._tell("back", booking.name, self._clock() + self.period + late - credit)
 
     def end_all(self) -> None:
         """Take back all permits: those in use as if their requests had ended now."""

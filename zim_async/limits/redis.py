@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final, Literal, TypeAlias, get_args
 
-from ..actions import show_value
+from .._text import show_value
 from ..errors import ConfigError
 from .limiter import Rate, RateLimiter
 
