@@ -1,5 +1,6 @@
 import json
 import pickle
+from dataclasses import dataclass
 from typing import Any
 from urllib.parse import parse_qs
 
@@ -15,7 +16,8 @@ from zim_async import (
     InvalidArgumentError,
     QueryConversationList,
 )
-from zim_async.actions import Action, encode_query
+from zim_async._encoding import encode_query
+from zim_async.actions import Action, find_action_class
 
 
 def test_bodies_are_the_vendors() -> None:
@@ -170,3 +172,36 @@ def test_numbers_too_long_to_show_are_refused() -> None:
 def test_keys_that_a_query_cant_hold_are_refused(key: Any) -> None:
     with pytest.raises(InvalidArgumentError, match="parameter"):
         encode_query({key: "x"})
+
+
+def test_nothing_takes_a_name_over_but_a_later_definition() -> None:
+    @dataclass(frozen=True)
+    class Tagged(ClearPeerMessage):
+        tag: str = ""
+
+    class Unfinished(Action):
+        name = "QueryUnfinished"
+
+    @dataclass(frozen=True)
+    class Usurper(Action):
+        name = "DeleteConv"
+
+    assert find_action_class("ClearPeerMessage") is ClearPeerMessage
+    assert find_action_class("DeleteConv") is DeleteConv
+    assert find_action_class("QueryUnfinished") is None
+
+    @dataclass(frozen=True)
+    class Query(Action):
+        name = "QueryTwice"
+        user_id: str
+
+    assert find_action_class("QueryTwice") is Query
+
+    @dataclass(frozen=True, slots=True)
+    class Again(Action):
+        name = "QueryTwice"
+        user_id: str
+
+    assert find_action_class("QueryTwice") is Again
+    assert Tagged("a", "b").name == "ClearPeerMessage"
+    assert (Unfinished.name, Usurper.name) == ("QueryUnfinished", "DeleteConv")

@@ -6,11 +6,11 @@ from pathlib import Path
 PACKAGE = Path(__file__).parents[1] / "zim_async"
 # Each floor may import those before it, and its neighbours on the same one.
 FLOORS = (
-    {"errors", "events", "_timeouts", "_round_trip"},
-    {"actions", "_codes"},
+    {"errors", "_text", "_timeouts", "_round_trip"},
+    {"actions", "events", "_codes", "_encoding"},
     {"_protocol", "_endpoints", "retry", "limits"},
     {"session", "_server_clock", "_pages", "_environment"},
-    {"_call"},
+    {"_call_record", "_call"},
     {"client"},
     {"bulk"},
     {"erase"},
@@ -18,7 +18,7 @@ FLOORS = (
     {"pytest_plugin", "telemetry", "recipes"},
     {"cli", "__main__"},
 )
-SANDBOX_SEES = {"actions", "_codes", "errors", "sandbox"}
+SANDBOX_SEES = {"actions", "_codes", "_text", "errors", "sandbox"}
 
 
 def imports_of(path: Path) -> list[tuple[str, ...]]:

@@ -3,7 +3,7 @@
 1. A call waits for its permit first. It is signed when it leaves, so an hour in the queue does no harm.
 2. Permit and signature belong to the attempt. A repeat takes a new permit, ahead of newcomers, and is signed anew.
 3. What the server refused for a clock that is learned by now is signed anew immediately, once.
-4. A failed attempt travels as a value up to ``call`` and ``attempt``, which stamp it and raise it. The frames that
+4. A failed attempt travels as a value up to ``send`` and ``attempt``, which stamp it and raise it. The frames that
    held the signed URL are gone by then.
 5. A call that ends between attempts raises the server's last word, not the reason to end.
 """
@@ -11,68 +11,29 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import math
 import os
 import time
 from collections.abc import Coroutine
-from functools import partial
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, get_args
+from typing import Any, Final
 
 from yarl import URL
 
-from ._codes import Verdict, verdict_of
+from ._call_record import CallRecord, is_throttled
 from ._protocol import Credentials, RawResponse, Request, Response, Sendable, decode, ready_to_send, signed_query
 from ._server_clock import ServerClock, clock_skew_error, is_clock_refusal
+from ._text import show_value
 from ._timeouts import RANGE, is_duration
-from .actions import Action, show_value
+from .actions import Action
 from .errors import ClosedError, InvalidArgumentError, QueueTimeoutError, TransportError, ZimError
-from .events import AttemptEnded, CallEnded, CallStarted, Emitter, RetryScheduled
-from .limits import ActionLimiter, Permit, Priority, RateLimiter
+from .events import Emitter
+from .limits import Permit, RateLimiter
+from .limits.window import PRIORITIES, Priority
 from .retry import RetryPolicy, repeat
 from .session import SessionManager
 
-if TYPE_CHECKING:
-    from .limits.redis import RedisRateLimiter
-
-_NO_DEADLINE: Final = contextlib.nullcontext()  # as asyncio.timeout(None), which costs a waiting call 110 bytes
-PRIORITIES: Final = get_args(Priority)
+ARRIVAL_LAG: Final = 0.25  # seconds within which an abandoned request has arrived, if it does
 _CLOSED: Final = "the client was closed while the call waited its turn; this attempt was not sent"
-
-
-class Turn(NamedTuple):
-    """A permit, and what is known of the call that waited for it. Times are by ``time.monotonic``."""
-
-    permit: Permit
-    started_at: float
-    ends_at: float  # the call's deadline
-    max_wait: float | None
-    queued: float  # seconds
-
-
-class _Call:
-    """One call on its way through attempts and waits. Times are in seconds."""
-
-    # Most calls are done at the first attempt, and change few of these.
-    observed = True  # whether its events are told
-    started_at = 0.0
-    ends_at = math.inf
-    max_wait: float | None = None
-    queued = 0.0  # in its last turn
-    queued_in_all = 0.0
-    attempts = 0
-    sending = False
-    skew: float | None = None  # server minus local clock, when that is why the last attempt was refused
-    last_error: ZimError | None = None
-
-    def __init__(self, action: Sendable, limiter: ActionLimiter, priority: Priority) -> None:
-        self.action = action
-        self.limiter = limiter
-        self.priority: Priority = priority
-
-    def time_left(self) -> float:
-        """Return the seconds until the deadline."""
-        return self.ends_at - time.monotonic()
 
 
 class Caller:
@@ -94,7 +55,7 @@ class Caller:
         self,
         credentials: Credentials,
         url: URL,
-        limiter: RateLimiter | RedisRateLimiter,
+        limiter: RateLimiter,
         sessions: SessionManager,
         emitter: Emitter,
         *,
@@ -118,7 +79,7 @@ class Caller:
 
     def enter_queue(
         self, action: Sendable, priority: Priority, deadline: float | None, max_wait: float | None
-    ) -> Coroutine[Any, Any, Permit | Turn]:
+    ) -> Coroutine[Any, Any, Permit | CallRecord]:
         """Return what to await for an action's turn. Then comes ``send``.
 
         The two are apart so that a call that waits takes no frame of its own here.
@@ -141,10 +102,14 @@ class Caller:
         deadline, max_wait = deadline or self._deadline, max_wait or self._max_wait
         if deadline is None and max_wait is None and not self._emitter.is_needed:
             return limiter.acquire(priority, owner=self)
-        return self._take_turn(limiter, action, priority, deadline, max_wait)
+        call = CallRecord(action, limiter, priority)
+        call.max_wait = max_wait
+        if deadline is not None:
+            call.ends_at = time.monotonic() + deadline
+        return self._take_turn(call, deadline)
 
     async def send(
-        self, action: Sendable, turn: Permit | Turn, priority: Priority, policy: RetryPolicy | None
+        self, action: Sendable, turn: Permit | CallRecord, priority: Priority, policy: RetryPolicy | None
     ) -> Response:
         """Send an action whose turn has come, again where that may help, and return the server's response.
 
@@ -157,28 +122,26 @@ class Caller:
         Raises:
             ZimError: Stamped with the action's name and the attempts made.
         """
-        call = _Call(action, self._limiter.of(action.name), priority)
-        if isinstance(turn, Turn):
-            permit, call.started_at, call.ends_at, call.max_wait, call.queued = turn
-            call.queued_in_all = call.queued
+        if isinstance(turn, CallRecord):
+            call = turn
         else:
-            permit, call.observed = turn, False
+            call = CallRecord(action, self._limiter.of(action.name), priority)
+            call.permit, call.observed = turn, False
         outcome: Response | BaseException
         try:
             if call.ends_at == math.inf:
-                outcome = await self._finish(call, permit, policy)
+                outcome = await self._finish(call, policy)
             else:
                 async with asyncio.timeout(call.time_left()):
-                    outcome = await self._finish(call, permit, policy)
+                    outcome = await self._finish(call, policy)
         except TimeoutError:
             outcome = _deadline_error(call)
         except ZimError as error:
             outcome = error
         except BaseException as error:
-            self._tell_end(call, error)
+            self._end(call, error)
             raise
-        if call.observed:
-            self._tell_end(call, outcome)
+        self._end(call, outcome)
         if isinstance(outcome, Response):
             return outcome
         # Out here nothing is chained to it: a cancelled attempt's frames hold the signed URL.
@@ -195,14 +158,14 @@ class Caller:
         except InvalidArgumentError:
             permit.cancel()
             raise
-        call = _Call(ready, self._limiter.of(action.name), priority)
-        self._tell_start(call)
+        call = CallRecord(ready, self._limiter.of(action.name), priority)
+        self._start(call)
         try:
             outcome = await self._attempt(call, permit)
         except BaseException as error:
-            self._tell_end(call, error)
+            self._end(call, error)
             raise
-        self._tell_end(call, outcome)
+        self._end(call, outcome)
         if isinstance(outcome, ZimError):
             raise _stamped(outcome, action, call.attempts)
         return outcome
@@ -215,42 +178,34 @@ class Caller:
             pause.cancel()
         await self._limiter.abandon(self, _CLOSED)
 
-    async def _take_turn(
-        self,
-        limiter: ActionLimiter,
-        action: Sendable,
-        priority: Priority,
-        deadline: float | None,
-        max_wait: float | None,
-    ) -> Turn:
-        """Wait for an action's turn within its limits, and tell the observers of its beginning."""
-        call = _Call(action, limiter, priority)
-        self._tell_start(call)
-        call.ends_at = math.inf if deadline is None else call.started_at + deadline
+    async def _take_turn(self, call: CallRecord, deadline: float | None) -> CallRecord:
+        """Wait for a call's turn within its limits, and return it with its permit."""
+        self._start(call)
         error: ZimError
         try:
             async with asyncio.timeout(deadline):
-                permit = await limiter.acquire(priority, max_wait, owner=self)
-                call.queued = time.monotonic() - call.started_at
-                return Turn(permit, call.started_at, call.ends_at, max_wait, call.queued)
+                call.permit = await call.limiter.acquire(call.priority, call.max_wait, owner=self)
         except TimeoutError:
             error = _deadline_error(call)
         except ZimError as raised:
             error = raised
         except BaseException as raised:
-            self._tell_end(call, raised)
+            self._end(call, raised)
             raise
-        self._tell_end(call, error)
-        raise _stamped(error, action, 0)
+        else:
+            call.note_queued(call.started_at)
+            return call
+        self._end(call, error)
+        raise _stamped(error, call.action, 0)
 
-    async def _finish(self, call: _Call, permit: Permit, policy: RetryPolicy | None) -> Response | ZimError:
+    async def _finish(self, call: CallRecord, policy: RetryPolicy | None) -> Response | ZimError:
         """Make the first attempt, and further ones where they may help."""
-        outcome = await self._attempt(call, permit)
+        outcome = await self._attempt(call, call.permit)
         if isinstance(outcome, Response):
             return outcome
         return await self._repeat(call, outcome, policy or self._policy)
 
-    async def _repeat(self, call: _Call, error: ZimError, policy: RetryPolicy) -> Response:
+    async def _repeat(self, call: CallRecord, error: ZimError, policy: RetryPolicy) -> Response:
         """Make further attempts after a first one that failed with ``error``."""
 
         async def attempt() -> Response:
@@ -267,25 +222,26 @@ class Caller:
                 idempotent=call.action.idempotent,
                 sleep=self._pause,
                 time_left=call.time_left,
-                on_wait=partial(self._tell_wait, call),
+                on_wait=lambda error, seconds: self._emitter.emit(call.retry_scheduled(error, seconds)),
             )
         except (ClosedError, QueueTimeoutError):
             pass
         # That says nothing about what the server did. Its last word does.
         raise call.last_error or error
 
-    async def _next_permit(self, call: _Call) -> Permit:
+    async def _next_permit(self, call: CallRecord) -> Permit:
         """Wait for a further turn, ahead of calls that haven't had one."""
         asked_at = time.monotonic()
         max_wait = None if call.max_wait is None else max(0.0, call.max_wait - call.queued_in_all)
         try:
             return await call.limiter.acquire(call.priority, max_wait, owner=self, again=True)
         finally:
-            call.queued = time.monotonic() - asked_at
-            call.queued_in_all += call.queued
+            call.note_queued(asked_at)
 
     async def _pause(self, seconds: float) -> None:
         """Wait between two attempts. Raises ``ClosedError`` when the client is closed meanwhile."""
+        if self.closed:
+            raise ClosedError(_CLOSED)
         pause = asyncio.get_running_loop().create_future()
         self._pausing.add(pause)
         try:
@@ -295,7 +251,7 @@ class Caller:
         if self.closed:
             raise ClosedError(_CLOSED)
 
-    async def _attempt(self, call: _Call, permit: Permit) -> Response | ZimError:
+    async def _attempt(self, call: CallRecord, permit: Permit) -> Response | ZimError:
         """Sign, send and decode. Do so once more if the clock was learned from the refusal."""
         if self.closed:
             permit.cancel()
@@ -311,7 +267,7 @@ class Caller:
                 method, self._url, query, action.body(), timeout=self._timeout, max_bytes=action.max_response_bytes
             )
         except BaseException as error:
-            permit.release()
+            permit.release(min_round_trip=-ARRIVAL_LAG)
             if isinstance(error, asyncio.CancelledError):
                 error.__traceback__ = None  # its frames hold the signed URL
             raise
@@ -321,14 +277,14 @@ class Caller:
         if isinstance(raw, RawResponse):
             outcome = decode(action, raw, call.attempts)
             done = isinstance(outcome, Response)
-            permit.release(min_round_trip=raw.min_round_trip, throttled=not done and _is_throttled(outcome))
+            permit.release(min_round_trip=raw.min_round_trip, throttled=not done and is_throttled(outcome))
             if not done or self._clock.offset:
                 skew = self._clock.observe(outcome, raw.headers, signed_at)
         else:
             outcome, done = raw, False
             await self._end_unanswered(permit, raw)
         if call.observed:
-            self._tell_attempt(call, outcome, time.monotonic() - sent_at)
+            self._emitter.emit(call.attempt_ended(outcome, sent_at))
         return outcome if done else await self._fix_clock(call, outcome, skew)
 
     async def _end_unanswered(self, permit: Permit, error: ZimError) -> None:
@@ -337,12 +293,15 @@ class Caller:
             permit.cancel()
             await self._limiter.abandon(self, str(error))  # those who wait would only learn the same, one by one
         else:
-            permit.release()
+            permit.release(min_round_trip=-ARRIVAL_LAG if error.maybe_applied else 0.0)
 
-    async def _fix_clock(self, call: _Call, outcome: Response | ZimError, skew: float | None) -> Response | ZimError:
+    async def _fix_clock(
+        self, call: CallRecord, outcome: Response | ZimError, skew: float | None
+    ) -> Response | ZimError:
         """Send again, immediately and once, what was refused for a clock that is learned by now."""
         if isinstance(outcome, Response | ClosedError):
             return outcome
+        call.maybe_applied |= outcome.maybe_applied
         call.last_error = outcome
         if call.skew is not None and is_clock_refusal(outcome):
             return clock_skew_error(outcome, call.skew)
@@ -354,68 +313,15 @@ class Caller:
         except (ClosedError, QueueTimeoutError):
             return outcome
 
-    def _tell_start(self, call: _Call) -> None:
+    def _start(self, call: CallRecord) -> None:
         call.started_at = time.monotonic()
-        if self._emitter.is_needed:
-            host, port = self._url.host or "", self._url.port or 443
-            self._emitter.emit(CallStarted(call.action.name, call.priority, host, port))
+        call.observed = self._emitter.is_needed
+        if call.observed:
+            self._emitter.emit(call.started(self._url.host or "", self._url.port or 443))
 
-    def _tell_attempt(self, call: _Call, outcome: Response | ZimError, seconds: float) -> None:
-        code, error = _code_and_error(outcome)
-        self._emitter.emit(
-            AttemptEnded(
-                action=call.action.name,
-                priority=call.priority,
-                attempt=call.attempts,
-                code=code,
-                error=error,
-                throttled=_is_throttled(outcome),
-                seconds=seconds,
-                queue_seconds=call.queued,
-                request_id=outcome.request_id,
-            )
-        )
-
-    def _tell_wait(self, call: _Call, error: ZimError, seconds: float) -> None:
-        self._emitter.emit(
-            RetryScheduled(
-                action=call.action.name,
-                priority=call.priority,
-                attempt=call.attempts,
-                code=error.code,
-                error=type(error).__name__,
-                throttled=_is_throttled(error),
-                delay=seconds,
-            )
-        )
-
-    def _tell_end(self, call: _Call, outcome: Response | BaseException) -> None:
-        if not self._emitter.is_needed:
-            return
-        code, error = _code_and_error(outcome)
-        seconds = time.monotonic() - call.started_at
-        self._emitter.emit(
-            CallEnded(
-                action=call.action.name,
-                priority=call.priority,
-                attempts=call.attempts,
-                code=code,
-                error=error,
-                seconds=seconds,
-                queue_seconds=call.queued_in_all if call.attempts else seconds,
-            )
-        )
-
-
-def _is_throttled(outcome: Response | ZimError) -> bool:
-    return not isinstance(outcome, Response) and verdict_of(outcome) is Verdict.SLOW_DOWN
-
-
-def _code_and_error(outcome: Response | BaseException) -> tuple[int | None, str | None]:
-    """Return the return code of an outcome and the name of its error, each None without one."""
-    if isinstance(outcome, Response):
-        return outcome.code, None
-    return outcome.code if isinstance(outcome, ZimError) else None, type(outcome).__name__
+    def _end(self, call: CallRecord, outcome: Response | BaseException) -> None:
+        if call.observed:
+            self._emitter.emit(call.ended(outcome))
 
 
 def _stamped(error: ZimError, action: Sendable, attempts: int) -> ZimError:
@@ -424,8 +330,8 @@ def _stamped(error: ZimError, action: Sendable, attempts: int) -> ZimError:
     return error
 
 
-def _deadline_error(call: _Call) -> ZimError:
-    deadline = f"{call.ends_at - call.started_at:g} s"
+def _deadline_error(call: CallRecord) -> ZimError:
+    deadline = f"{call.ends_at - call.started_at:.3g} s"
     if call.sending:
         return TransportError(f"no response within the deadline of {deadline}")
     if call.last_error is not None:

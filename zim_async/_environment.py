@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from .errors import ConfigError
-
-if TYPE_CHECKING:
-    from .limits.redis import RedisRateLimiter
+from .limits import RateLimiter
 
 _SECRET: Final = "ZIM_SERVER_SECRET"  # noqa: S105, a name
 _FILE: Final = "ZIM_SERVER_SECRET_FILE"
@@ -63,7 +61,7 @@ def read_secret() -> str:
     raise ConfigError(f"{_FILE} names {name!a}, which can't be read: {problem}")
 
 
-def redis_limiter(app_id: int) -> RedisRateLimiter | None:
+def redis_limiter(app_id: int) -> RateLimiter | None:
     """Return a limiter on the Redis that ``ZIM_REDIS_URL`` names, or None without one.
 
     Raises:

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
-from ._protocol import Response, escape_text, show_text
+from ._protocol import Response
+from ._text import escape_text, show_text
 from .actions import MAX_PAGE_TOKEN, Conversation, ConvType
 from .errors import ProtocolError
 

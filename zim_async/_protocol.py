@@ -17,20 +17,15 @@ from types import MappingProxyType
 from typing import Any, Final, NamedTuple, NoReturn, TypeAlias
 
 from ._codes import RULES, SUCCESS, TOO_MANY_REQUESTS, UNDOCUMENTED
+from ._encoding import MAX_REQUEST_BYTES, encode_body, encode_query
+from ._text import escape_text, show_text, show_value
 from .actions import (
-    MAX_REQUEST_BYTES,
     PACKAGE_ACTIONS,
     Action,
-    encode_body,
-    encode_query,
     is_action_name,
-    show_value,
 )
 from .errors import ApiError, ConfigError, InvalidArgumentError, ProtocolError, TransportError
 
-MAX_SHOWN_CHARACTERS: Final = 200
-# In a message, any such number may be a signature; a request ID may itself look like one.
-_SIGNATURE: Final = re.compile("(?:Signature=)?[0-9A-Fa-f]{32}")
 _QUERY: Final = re.compile("(Signature(?:=|%3[Dd]))[0-9A-Fa-f]{32}")
 _parse_json: Final[Callable[[str], tuple[Any, int]]] = json.JSONDecoder().raw_decode
 
@@ -262,16 +257,3 @@ def _unexpected(status: int, what: str) -> ProtocolError:
 
 def _text(value: object) -> str:
     return value if isinstance(value, str) else "" if value is None else str(value)
-
-
-def show_text(text: str) -> str:
-    """Make a server's text fit to show: it may echo the signed request, forge a log line, or flood one."""
-    return escape_text(_SIGNATURE.sub("[signature]", text))
-
-
-def escape_text(text: str) -> str:
-    """Return the start of a text on one line, with what doesn't print escaped."""
-    shown = text[:MAX_SHOWN_CHARACTERS]
-    if not shown.isprintable():
-        shown = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in shown)
-    return shown if len(text) <= MAX_SHOWN_CHARACTERS else shown + "..."

@@ -2,27 +2,25 @@
 
 from __future__ import annotations
 
-import json
-import math
 import unicodedata
-from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
 from datetime import datetime
 from enum import IntEnum
 from json.encoder import encode_basestring as quote
-from typing import Any, ClassVar, Final
-from urllib.parse import quote as percent_encode
+from typing import ClassVar, Final, Literal, TypeAlias
 
+from ._encoding import encode_body
+from ._text import show_value
 from .errors import InvalidArgumentError
 
+Priority: TypeAlias = Literal["interactive", "bulk"]  # of a call: interactive ones go first
 MAX_ID_CHARACTERS: Final = 32
-MAX_REQUEST_BYTES: Final = 8 * 2**20
-PUBLIC_PARAMETERS: Final = frozenset(
-    {"Action", "AppId", "SignatureNonce", "Timestamp", "Signature", "SignatureVersion"}
-)
 MAX_PAGE: Final = 500  # conversations
 MAX_PAGE_TOKEN: Final = 2**63 - 1
 NO_DATA_BYTES: Final = 64 * 2**10  # enough for a response that holds a code and a message
+
+
+_defined: Final[dict[str, type[Action]]] = {}  # by name, the latest of each
 
 
 class ConvType(IntEnum):
@@ -60,6 +58,12 @@ class Action:
     qps: ClassVar[float] = 20.0
     idempotent: ClassVar[bool] = False
     max_response_bytes: ClassVar[int] = 8 * 2**20
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        name = vars(cls).get("name")  # its own: a class that inherits its name is known by its base
+        if isinstance(name, str):
+            _defined[name] = cls
 
     def body(self) -> bytes:
         """Return the request body, JSON in UTF-8.
@@ -246,18 +250,16 @@ def is_action_name(name: object) -> bool:
 
 
 def find_action_class(name: str) -> type[Action] | None:
-    """Return the class of a name: the package's own, or the latest subclass that the program has defined.
-
-    Args:
-        name: The action's name in the vendor's spelling.
-    """
-    return next((kind for kind in reversed(list(_subclasses(Action))) if getattr(kind, "name", None) == name), None)
+    """Return the class of a name: the package's own, or the latest that the program has defined."""
+    return action_classes().get(name)
 
 
 def action_classes() -> dict[str, type[Action]]:
-    """Return all classes of actions by name: the package's own, and the latest that the program has defined of each."""
-    named = (kind for kind in _subclasses(Action) if is_action_name(getattr(kind, "name", None)))
-    return {kind.name: kind for kind in named if "__dataclass_fields__" in vars(kind)}
+    """Return all classes of actions by name. The package's own are first, and nothing takes their names over."""
+    own = {kind.name: kind for kind in PACKAGE_ACTIONS}
+    # What isn't a dataclass, or isn't one yet, is of no use.
+    defined = {name: kind for name, kind in _defined.items() if "__dataclass_fields__" in vars(kind)}
+    return own | {name: kind for name, kind in defined.items() if name not in own and is_action_name(name)}
 
 
 def field_names(kind: type[Action]) -> tuple[str, ...]:
@@ -267,51 +269,6 @@ def field_names(kind: type[Action]) -> tuple[str, ...]:
         kind: The action's class.
     """
     return tuple(field.name for field in fields(kind))  # type: ignore[arg-type]  # checked: a dataclass
-
-
-def encode_body(values: Mapping[str, Any]) -> bytes:
-    """Return a request body, JSON in UTF-8.
-
-    Args:
-        values: The request's parameters in the vendor's spelling.
-
-    Raises:
-        InvalidArgumentError: JSON can't say it, or it is longer than 8 MiB.
-    """
-    problem = None
-    try:
-        _check_keys(values)
-        body = json.dumps(values, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
-    except (TypeError, ValueError, RecursionError) as error:  # a lone surrogate is a ValueError
-        problem = f"the body can't be written as JSON: {ascii(str(error))[1:-1]:.200}"
-    else:
-        if len(body) > MAX_REQUEST_BYTES:
-            problem = f"the body has {len(body)} bytes; at most {MAX_REQUEST_BYTES} are sent"
-    if problem:
-        raise InvalidArgumentError(problem)
-    return body
-
-
-def encode_query(parameters: Mapping[str, Any]) -> str:
-    """Return the parameters of a GET as a query string. A list becomes ``UserId[]=a&UserId[]=b``, percent-encoded.
-
-    Args:
-        parameters: The request's parameters in the vendor's spelling.
-
-    Raises:
-        InvalidArgumentError: A key isn't a str, is empty, or is one of the six that sign a request. Or a value is
-            neither a str, an int, a finite float, nor a list of these.
-    """
-    pairs: list[str] = []
-    for key, value in parameters.items():
-        if not isinstance(key, str) or not key or key in PUBLIC_PARAMETERS:
-            raise InvalidArgumentError(f"a parameter of a GET can't be called {show_value(key)}")
-        if isinstance(value, list | tuple):
-            name = _query_text(key, key.removesuffix("[]") + "[]")
-            pairs += [f"{name}={_query_text(key, item)}" for item in value]
-        else:
-            pairs.append(f"{_query_text(key, key)}={_query_text(key, value)}")
-    return "&".join(pairs)
 
 
 def check_id(field: str, value: object) -> None:
@@ -340,19 +297,6 @@ def check_id(field: str, value: object) -> None:
             )
 
 
-def show_value(value: object) -> str:
-    """Return a value's type and the start of its text in ASCII, fit for a message.
-
-    Args:
-        value: Anything.
-    """
-    try:
-        text = ascii(value)
-    except Exception:  # noqa: BLE001, a value's own repr may raise anything, and that of a huge int does
-        text = "that can't be shown"
-    return f"{type(value).__name__} {text if len(text) <= 80 else text[:77] + '...'}"
-
-
 def _checked_conv_type(value: object) -> ConvType:
     # By type, not by equality: True, 2.0 and their like equal an int.
     if type(value) is int and value in (ConvType.PEER, ConvType.GROUP):
@@ -365,36 +309,5 @@ def _check_int(field: str, value: object, lowest: int, highest: int) -> None:
         raise InvalidArgumentError(f"{field} must be an int from {lowest} to {highest}, not {show_value(value)}")
 
 
-def _query_text(key: str, value: object) -> str:
-    try:
-        if isinstance(value, str):
-            return percent_encode(value, safe="")
-        if isinstance(value, int) and not isinstance(value, bool):
-            return str(int(value))
-        if isinstance(value, float) and math.isfinite(value):
-            return percent_encode(float.__repr__(value))
-    except ValueError:  # a lone surrogate, or thousands of digits
-        pass
-    raise InvalidArgumentError(f"the parameter {show_value(key)} of a GET can't hold {show_value(value)}")
-
-
-def _subclasses(kind: type[Action]) -> Iterator[type[Action]]:
-    for subclass in kind.__subclasses__():
-        yield subclass
-        yield from _subclasses(subclass)
-
-
 def _vendor_spelling(field: str) -> str:
     return "".join(part[:1].upper() + part[1:] for part in field.split("_"))
-
-
-def _check_keys(value: object) -> None:
-    """JSON turns other keys into text silently. A request should hold what its caller wrote."""
-    if isinstance(value, Mapping):
-        for key, inner in value.items():
-            if not isinstance(key, str):
-                raise TypeError(f"a key must be a str, not {show_value(key)}")
-            _check_keys(inner)
-    elif isinstance(value, list | tuple):
-        for inner in value:
-            _check_keys(inner)

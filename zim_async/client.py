@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterable, Mapping
-from typing import TYPE_CHECKING, Any, Literal, Self, TypedDict, Unpack, cast
+from typing import Any, Literal, Self, TypedDict, Unpack, cast
 
 import aiohttp
 
@@ -12,6 +12,7 @@ from ._endpoints import Region, RegionName, quota_domain, resolve
 from ._environment import check_environment, read_app_id, read_place, read_secret, redis_limiter
 from ._pages import Pages
 from ._protocol import Credentials, Response, ready_to_send, to_request
+from ._text import show_value
 from ._timeouts import RANGE, is_duration
 from .actions import (
     MAX_PAGE,
@@ -23,7 +24,6 @@ from .actions import (
     DeleteConv,
     QueryConversationList,
     check_action,
-    show_value,
 )
 from .errors import ClosedError, ConfigError
 from .events import Emitter, Observer
@@ -31,9 +31,6 @@ from .limits import Priority, Rate, RateLimiter
 from .limits.registry import shared_limiter
 from .retry import RetryPolicy
 from .session import SessionManager
-
-if TYPE_CHECKING:
-    from .limits.redis import RedisRateLimiter
 
 
 class ClientOptions(TypedDict, total=False):
@@ -46,7 +43,7 @@ class ClientOptions(TypedDict, total=False):
     deadline: float | None
     max_wait: float | None
     retry: RetryPolicy | None
-    limiter: RateLimiter | RedisRateLimiter | None
+    limiter: RateLimiter | None
     sessions: SessionManager | None
     session: aiohttp.ClientSession | None
     observers: Iterable[Observer]
@@ -98,7 +95,7 @@ class ZimClient:
         deadline: float | None = None,
         max_wait: float | None = None,
         retry: RetryPolicy | None = None,
-        limiter: RateLimiter | RedisRateLimiter | None = None,
+        limiter: RateLimiter | None = None,
         sessions: SessionManager | None = None,
         session: aiohttp.ClientSession | None = None,
         observers: Iterable[Observer] = (),
@@ -192,7 +189,7 @@ class ZimClient:
         return self._url.host or ""
 
     @property
-    def limiter(self) -> RateLimiter | RedisRateLimiter:
+    def limiter(self) -> RateLimiter:
         """The limiter in use, for its live state. ``RateLimiter.of`` returns that of an action."""
         return self._limiter
 

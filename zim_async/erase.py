@@ -1,6 +1,6 @@
 """Erase users: find every conversation, clear its messages, take it off the list, and see that nothing is left.
 
-1. A user goes in rounds: list and clear; delete what was cleared; list again.
+1. A user goes in rounds of three steps: list and clear, delete what was cleared, list again.
 2. A conversation's messages are cleared before it is deleted: deleting doesn't delete messages, and whether a clear
    still works afterwards is undocumented. A clear that wasn't done keeps the conversation.
 3. All pages of a list are read before the first of its conversations is deleted.
@@ -114,7 +114,7 @@ async def erase_users(
         user_ids: The users: an iterable or async iterable of IDs. All are read before anything is sent.
         journal: A file that remembers where each user stands. Run the same again after an interruption to resume
             the job. Without one it can't be resumed.
-        on_progress: As for ``cleanup``; ``groups`` are the users.
+        on_progress: As for ``cleanup``. ``groups`` are the users.
         on_outcome: As for ``cleanup``.
         on_user: Called with each user's report once it is on disk, by the run that finished the user. May be a
             coroutine function. ``read_erasures`` has them all.
@@ -129,7 +129,7 @@ async def erase_users(
 
     Raises:
         InvalidArgumentError: A user ID or an option isn't valid, or users are missing that aren't finished.
-        JournalError: As for ``cleanup``; the journal of another kind of job too.
+        JournalError: As for ``cleanup``. The journal of another kind of job too.
         ZimError: As for ``cleanup``.
 
     Example:
@@ -225,7 +225,7 @@ class _Choice:
 
 
 class _Erasing:
-    """The steps of each user; see ``bulk.Steps``."""
+    """The steps of each user. See ``bulk.Steps``."""
 
     def __init__(self, zim: ZimClient, choice: _Choice, on_user: Callable[[ErasedUser], object] | None) -> None:
         self._zim = zim
@@ -240,7 +240,7 @@ class _Erasing:
         return deletes or await self._list(group, await history())
 
     async def _list(self, group: Group, history: Sequence[Outcome]) -> Sequence[Action]:
-        """Return the clears of the next round; none if the list that was read is the last."""
+        """Return the clears of the next round, or none if the list that was read is the last."""
         user_id, past = group.name, _Past(history)
         try:
             conversations = self._zim.conversations(user_id, priority="bulk", retry=_ONCE)

@@ -16,8 +16,9 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Final, Literal, TypeAlias
+from typing import Final, TypeAlias
 
+from .actions import Priority
 from .errors import ConfigError
 
 _log: Final = logging.getLogger("zim_async")
@@ -35,7 +36,7 @@ class CallStarted:
     """
 
     action: str
-    priority: Literal["interactive", "bulk"]
+    priority: Priority
     host: str
     port: int
 
@@ -57,7 +58,7 @@ class AttemptEnded:
     """
 
     action: str
-    priority: Literal["interactive", "bulk"]
+    priority: Priority
     attempt: int
     code: int | None
     error: str | None
@@ -82,7 +83,7 @@ class RetryScheduled:
     """
 
     action: str
-    priority: Literal["interactive", "bulk"]
+    priority: Priority
     attempt: int
     code: int | None
     error: str
@@ -105,7 +106,7 @@ class CallEnded:
     """
 
     action: str
-    priority: Literal["interactive", "bulk"]
+    priority: Priority
     attempts: int
     code: int | None
     error: str | None

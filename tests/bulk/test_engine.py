@@ -95,8 +95,17 @@ async def test_cancelled_twice_it_still_lets_go_of_the_journal(zim: ZimClient, b
         job.cancel()
         with pytest.raises(asyncio.CancelledError):
             await job
-        await asyncio.sleep(0.2)  # what was begun in the thread comes to its end there
-        Journal.open(path, box.app_id, "127.0.0.1").close()
+        async with asyncio.timeout(10):  # what was begun in the thread comes to its end there
+            while is_in_use(path, box.app_id):
+                await asyncio.sleep(0.01)
+
+
+def is_in_use(path: Path, app_id: int) -> bool:
+    try:
+        Journal.open(path, app_id, "127.0.0.1").close()
+    except JournalError as error:
+        return "in use" in str(error)
+    return False
 
 
 @pytest.mark.parametrize("method", ["open_rows", "write"])

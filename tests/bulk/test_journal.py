@@ -416,8 +416,10 @@ def test_a_class_that_isnt_made_from_its_fields_is_refused(journal: Journal) -> 
 def test_a_class_whose_fields_changed_is_refused(path: Path) -> None:
     def define(*fields: str) -> type[Action]:
         fields_of_str = [(name, str) for name in fields]
-        kind: type[Action] = make_dataclass("Changing", fields_of_str, bases=(Action,), frozen=True)
-        kind.name = "Changing"
+        namespace = {"name": "Changing"}
+        kind: type[Action] = make_dataclass(
+            "Changing", fields_of_str, bases=(Action,), namespace=namespace, frozen=True
+        )
         return kind
 
     before = define("a")

@@ -1,4 +1,5 @@
 import asyncio
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +15,11 @@ from zim_async import (
     ProtocolError,
     QuotaUnavailableError,
     RateLimiter,
-    SessionManager,
+    Response,
     TransportError,
     ZimClient,
-    ZimError,
     cleanup,
 )
-from zim_async._call import Caller
 from zim_async.bulk import Progress, State, read_journal
 from zim_async.bulk._lane import Pace
 from zim_async.bulk._outage import Backoff
@@ -113,19 +112,16 @@ async def test_refusals_for_rate_are_no_outage(zim: ZimClient, box: Sandbox) -> 
     assert {progress.outage for progress in seen} == {None}
 
 
-async def test_an_action_that_always_fails_transiently_is_tried_ever_more_seldom(
-    zim: ZimClient, box: Sandbox, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    send, tries = Caller.attempt, 0
+async def test_an_action_that_always_fails_transiently_is_tried_ever_more_seldom(zim: ZimClient, box: Sandbox) -> None:
+    tries = 0
 
-    async def fail_one(self: Caller, action: Action, permit: Permit, priority: Priority) -> Any:
+    def fail_one(given: Mapping[str, Any]) -> int | None:
         nonlocal tries
-        if action.from_user_id == "user-0":
-            tries += 1
-            box.fail_next(code=660000001)
-        return await send(self, action, permit, priority)
+        failing = given["FromUserId"] == "user-0"
+        tries += failing
+        return 660000001 if failing else None
 
-    monkeypatch.setattr(Caller, "attempt", fail_one)
+    box.handle("DeleteConv", fail_one)
     stop = asyncio.Event()
     asyncio.get_running_loop().call_later(1.0, stop.set)
     report = await run_job(zim, some(20)[::2], stop=stop, pace=Pace(Backoff(0.1), settling=0.0))
@@ -248,15 +244,14 @@ async def test_pages_of_another_server_after_a_good_response_are_an_outage(zim: 
     assert (await run_job(zim, some(100), on_progress=on_progress)).done == 100
 
 
-async def test_a_certificate_that_cant_be_verified_stops_the_job(
-    zim: ZimClient, box: Sandbox, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    async def fail(*_: Any, **__: Any) -> ZimError:
-        return TransportError("the server's certificate can't be verified", untrusted=True, maybe_applied=False)
+async def test_a_certificate_that_cant_be_verified_stops_the_job(zim: ZimClient, path: Path) -> None:
+    async def fail(_action: Action, permit: Permit, _priority: Priority) -> Response:
+        permit.release()
+        raise TransportError("the server's certificate can't be verified", untrusted=True, maybe_applied=False)
 
-    monkeypatch.setattr(SessionManager, "request", fail)
     with pytest.raises(TransportError, match="certificate"):
-        await run_job(zim, some(10))
+        await run_job(zim, some(10), journal=path, attempt=fail)
+    assert states(path) == {"waiting": 10}
 
 
 async def test_not_found_after_an_attempt_that_may_have_been_applied_is_done(

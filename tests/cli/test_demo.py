@@ -1,5 +1,5 @@
 from zim_async import ClearPeerMessage, ConvType, DeleteConv, ZimClient
-from zim_async.cli._demo import _fill, _state_errors, run_demo
+from zim_async.cli._demo import fill, find_state_errors, run_demo
 from zim_async.cli._demo_erase import erase_user, erasure_errors
 from zim_async.sandbox import Sandbox
 
@@ -17,16 +17,16 @@ async def test_the_demo_does_what_it_says() -> None:
 async def test_the_check_of_the_state_can_fail() -> None:
     cleared, left = ClearPeerMessage("user-1", "other-1"), DeleteConv("user-2", "group-2", ConvType.GROUP)
     async with Sandbox() as box, ZimClient(box.app_id, box.server_secret, base_url=box.base_url) as zim:
-        _fill(box, cleared)
-        assert _state_errors(box, cleared) == ["user-1 still sees other-1"]
+        fill(box, cleared)
+        assert find_state_errors(box, cleared) == ["user-1 still sees other-1"]
         await zim.send(cleared)
-        assert _state_errors(box, cleared) == []
-        _fill(box, left)
-        assert _state_errors(box, left) == ["user-2 still sees group-2", "user-2's list is wrong on group-2"]
+        assert find_state_errors(box, cleared) == []
+        fill(box, left)
+        assert find_state_errors(box, left) == ["user-2 still sees group-2", "user-2's list is wrong on group-2"]
         await zim.send(left)
         await zim.send(DeleteConv("other-2", "group-2", ConvType.GROUP))
         await zim.send(DeleteConv("user-2", "bystander", ConvType.PEER))
-        assert _state_errors(box, left) == ["other-2 lost group-2", "user-2 lost a bystander"]
+        assert find_state_errors(box, left) == ["other-2 lost group-2", "user-2 lost a bystander"]
 
 
 async def test_the_check_of_an_erasure_can_fail() -> None:

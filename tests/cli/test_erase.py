@@ -119,6 +119,7 @@ async def test_what_was_refused_is_told(filled: Sandbox, capsys: pytest.CaptureF
         (["--users", "missing.txt", "--yes"], "No such file"),
         (["1001.0", "--yes"], "user_id has a data frame's number with decimals"),
         (["alice", "--older-than", "soon", "--yes"], "'soon' is no time such as 90d"),
+        (["alice", "--older-than", "99999d", "--yes"], "'99999d' is no time such as 90d"),
         (["--users", "users.txt", "--report", "users.txt", "--yes"], "would overwrite"),
         (["alice", "--report", "r.csv", "--failed", "r.csv", "--yes"], "would overwrite"),
     ],

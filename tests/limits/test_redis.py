@@ -140,7 +140,6 @@ async def test_permits_of_cancelled_calls_are_given_back(processes: Made) -> Non
 async def test_closing_gives_back_what_is_held(redis_server: RedisServer, app_id: int) -> None:
     async with RedisRateLimiter(redis_server.url, app_id=app_id) as limiter:
         (await limiter.of("DeleteConv").acquire()).cancel()
-    assert not redis_server.admin.zrange(key(app_id), "[lease", "[leasf", bylex=True)
     assert [name for name, _ in redis_server.admin.zscan_iter(key(app_id)) if name.startswith(b"lease")] == []
 
 
@@ -225,14 +224,12 @@ async def test_a_unix_socket(tmp_path: Path) -> None:
             (await limiter.of("DeleteConv").acquire()).release()
 
 
-def test_it_stands_in_for_a_rate_limiter(redis_server: RedisServer) -> None:
-    limiter = RedisRateLimiter(redis_server.url, app_id=1, qps={"DeleteConv": 5})
+def test_it_is_a_rate_limiter_in_all_else() -> None:
+    limiter: RateLimiter = RedisRateLimiter("redis://127.0.0.1", app_id=1, qps={"DeleteConv": 5})
     limiter.qps = {"ClearPeerMessage": 7}
     assert limiter.qps == RateLimiter({"DeleteConv": 5, "ClearPeerMessage": 7}).qps
     assert limiter.of("DeleteConv").qps == 5
     assert limiter.idle
-    public = {name for name in dir(RateLimiter) if not name.startswith("_")}
-    assert public <= set(dir(limiter))
 
 
 @pytest.mark.parametrize(

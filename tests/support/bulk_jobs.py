@@ -32,10 +32,11 @@ async def run_job(
     on_outcome: Any = None,
     stop: asyncio.Event | None = None,
     pace: Pace = PACE,
+    attempt: Any = None,
     **options: Any,
 ) -> Progress:
     """Do what ``cleanup`` does, without its long pauses."""
-    return await run(Engine(zim, on_progress, on_outcome, pace), actions, journal, stop, Options(**options))
+    return await run(Engine(zim, on_progress, on_outcome, pace, attempt), actions, journal, stop, Options(**options))
 
 
 def some(count: int) -> list[Action]:

@@ -7,7 +7,7 @@ import socket
 import subprocess
 import time
 from pathlib import Path
-from typing import Final, Self
+from typing import Any, Final, Self
 
 import redis
 
@@ -93,6 +93,10 @@ class RedisServer:
     def resume(self) -> None:
         assert self._process is not None
         self._process.send_signal(signal.SIGCONT)
+
+    def command(self, *words: str | int) -> Any:
+        """Have it run a command that redis-py has no method for."""
+        return self.admin.execute_command(*words)  # type: ignore[no-untyped-call]
 
     def steps(self) -> int:
         """Return how often clients had a script run so far."""

@@ -22,6 +22,7 @@ async def leave_groups(
 ```
 """
 
+from ._engine import OnProgress, path_of
 from ._group_table import Group
 from ._groups import History, Steps, run_groups, run_steps
 from ._job import cleanup, plan
@@ -33,11 +34,13 @@ __all__ = [
     "Group",
     "History",
     "JournalReader",
+    "OnProgress",
     "Outcome",
     "Progress",
     "State",
     "Steps",
     "cleanup",
+    "path_of",
     "plan",
     "read_journal",
     "read_summaries",

@@ -15,9 +15,9 @@ from typing import TypeAlias, TypeVar
 
 from ..actions import Action
 from ..client import ZimClient
-from ._journal import Kind
+from ._journal import JobKind, Journal
 from ._journal_writer import JournalWriter
-from ._lane import Lane, Pace, Shared
+from ._lane import Attempt, Lane, Pace, Shared
 from ._outage import Outage
 from ._records import FINISHED, Mark, Outcome, Progress, State
 from ._stop import Stop
@@ -33,7 +33,7 @@ class Engine:
     Attributes:
         stop: Ends the run.
         journal: Where the job is kept.
-        read: Of the input so far; ``Progress`` says what this and the next ones mean.
+        read: Of the input so far. ``Progress`` says what this and the next ones mean.
         duplicates: Likewise.
         unlisted: Likewise.
         unlisted_examples: Likewise.
@@ -50,6 +50,7 @@ class Engine:
         on_progress: OnProgress | None = None,
         on_outcome: OnOutcome | None = None,
         pace: Pace | None = None,
+        attempt: Attempt | None = None,
     ) -> None:
         self.stop = Stop()
         self.journal = JournalWriter(self._tell, self.stop.set)
@@ -61,22 +62,22 @@ class Engine:
         self._zim = zim
         self._on_progress = on_progress
         self._on_outcome = on_outcome
-        self.shared = Shared(zim, self.journal, self.stop, pace or Pace())
+        self.shared = Shared(zim.limiter.of, attempt or zim._caller.attempt, self.journal, self.stop, pace or Pace())
         self._lanes: dict[str, Lane] = {}
         self._started_at: float | None = None
         self._telling: asyncio.Future[object] | None = None
-        self._told_enough = False
+        self._callbacks_ended = False
         self._one_call = asyncio.Lock()
         self._running: asyncio.TaskGroup
 
     @contextlib.asynccontextmanager
-    async def opened(self, path: Path, kind: Kind) -> AsyncIterator[None]:
+    async def opened(self, path: Path, kind: JobKind) -> AsyncIterator[None]:
         """Have the journal open within, and all outcomes written when that ends."""
         async with self.journal.opened(path, self._zim.app_id, self._zim.host, kind):
             try:
                 yield
             except asyncio.CancelledError:
-                self._tell_no_more()
+                self._end_callbacks()
                 raise
             finally:
                 await self.journal.finish()
@@ -101,17 +102,19 @@ class Engine:
 
         Within, rows may be added: see ``add_rows``.
         """
-        self._started_at = time.monotonic()
         progress = self.progress()
+        names = [name for name in progress.tallies if progress.of(name).remaining]
+        for name in names:
+            await self.journal.do(Journal.find_class, name)  # before anything is sent
+        self._started_at = time.monotonic()
         await self.tell_progress()
         if progress.remaining:
             since = max(0.0, time.time() - self.journal.last_written)
             await self.stop.pause(self.shared.pace.settling - since)
         async with asyncio.TaskGroup() as self._running:
             self.shared.growing = True
-            for name in progress.tallies:
-                if progress.of(name).remaining:
-                    self._open_lane(name)
+            for name in names:
+                self._open_lane(name)
             try:
                 yield
             finally:
@@ -171,10 +174,10 @@ class Engine:
             await self.call(self._on_progress, self.progress())
 
     async def call(self, function: Callable[[T], object], value: T) -> None:
-        """Call one of the caller's functions, one call at a time; what it raises ends the job."""
+        """Call one of the caller's functions, one call at a time. What it raises ends the job."""
         try:
             async with self._one_call:
-                if self._told_enough:
+                if self._callbacks_ended:
                     return
                 result = function(value)
                 if inspect.isawaitable(result):
@@ -183,11 +186,11 @@ class Engine:
         except (Exception, asyncio.CancelledError) as error:
             if isinstance(error, asyncio.CancelledError) and is_being_cancelled():
                 raise
-            self._tell_no_more()
+            self._end_callbacks()
             self.stop.set(error)
 
-    def _tell_no_more(self) -> None:
-        self._told_enough = True
+    def _end_callbacks(self) -> None:
+        self._callbacks_ended = True
         if self._telling is not None:
             self._telling.cancel()
 

@@ -15,7 +15,7 @@ _UNLISTED: Final = "groups WHERE id <= ? AND state = 'o' AND id NOT IN (SELECT i
 
 
 class Group(NamedTuple):
-    """An open group; ``step`` is the number of steps that were begun."""
+    """An open group. ``step`` is the number of steps that were begun."""
 
     id: int
     name: str
@@ -23,14 +23,14 @@ class Group(NamedTuple):
 
 
 def track_listed(journal: Journal) -> int:
-    """Remember from now on which groups are added again; return the last that is here already."""
+    """Remember from now on which groups are added again, and return the last that is here already."""
     with translate_errors(journal.path):
         journal.db.execute("CREATE TEMP TABLE listed (id INTEGER PRIMARY KEY)")
         return int(journal.db.execute("SELECT coalesce(max(id), 0) FROM groups").fetchone()[0])
 
 
 def add(journal: Journal, names: Sequence[str]) -> int:
-    """Take up the groups that aren't here yet, and return how many those were; ``begin`` goes before."""
+    """Take up the groups that aren't here yet, and return how many those were. ``begin`` goes before."""
     array = json.dumps(names, ensure_ascii=False)
     listed = "INSERT OR IGNORE INTO temp.listed SELECT groups.id FROM json_each(?) JOIN groups ON name = value"
     insert = "INSERT OR IGNORE INTO groups (name, step, state) SELECT value, 0, 'o' FROM json_each(?)"
@@ -69,7 +69,7 @@ def count(journal: Journal) -> tuple[int, int]:
 
 
 def open_groups(journal: Journal, after: int, most: int) -> list[Group]:
-    """Return the next open groups, by ID; ``after`` is the last one had before."""
+    """Return the next open groups, by ID. ``after`` is the last one had before."""
     query = "SELECT id, name, step FROM groups WHERE id > ? AND state = 'o' ORDER BY id LIMIT ?"
     with translate_errors(journal.path):
         return [Group(*found) for found in journal.db.execute(query, (after, most)).fetchall()]

@@ -17,7 +17,8 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol, TypeAlias
 
-from ..actions import Action, show_value
+from .._text import show_value
+from ..actions import Action
 from ..client import ZimClient
 from ..errors import InvalidArgumentError, NotFoundError, ZimError
 from . import _group_table as table
@@ -25,7 +26,7 @@ from ._engine import Engine, OnOutcome, OnProgress, is_being_cancelled, path_of
 from ._group_table import Group
 from ._input import Source, batches, check_actions
 from ._job import EXAMPLES, Options, Unlisted
-from ._journal import Journal, Kind
+from ._journal import JobKind, Journal
 from ._outage import Outage
 from ._records import FINISHED, Mark, Outcome, Progress
 
@@ -66,7 +67,7 @@ async def run_groups(
 
     Raises:
         InvalidArgumentError: A group isn't a non-empty str, or a step has what can't be sent or repeated.
-        JournalError: As for ``cleanup``; the journal of another kind of job too.
+        JournalError: As for ``cleanup``. The journal of another kind of job too.
         ZimError: As for ``cleanup``.
 
         What ``groups``, ``next_step`` and the callbacks raise ends the job too. What is settled until then stays.
@@ -106,7 +107,7 @@ class Steps(Protocol):
         """
 
     def summary(self, group: Group) -> str | None:
-        """Return what the journal is to say of a group that is finished; ``read_summaries`` has it."""
+        """Return what the journal is to say of a group that is finished. ``read_summaries`` has it."""
 
     async def finished(self, group: Group) -> None:
         """Take note that a group's end is on disk."""
@@ -123,7 +124,7 @@ async def run_steps(
     groups: Source[str],
     steps: Steps,
     *,
-    kind: Kind = "groups",
+    kind: JobKind = "groups",
     journal: str | os.PathLike[str] | None = None,
     on_progress: OnProgress | None = None,
     on_outcome: OnOutcome | None = None,
@@ -176,10 +177,10 @@ class _Plain:
 class GroupJob:
     """One run of a job of groups."""
 
-    def __init__(self, engine: Engine, steps: Steps, *, kind: Kind = "groups", active: int = ACTIVE) -> None:
+    def __init__(self, engine: Engine, steps: Steps, *, kind: JobKind = "groups", active: int = ACTIVE) -> None:
         self._engine = engine
         self._steps = steps
-        self._kind: Kind = kind
+        self._kind: JobKind = kind
         self._active = active
         self._groups: deque[Group] = deque()  # read, and not yet active
         self._last_id = 0  # of those read
@@ -299,7 +300,7 @@ class GroupJob:
         del self._signals[group.id], self._open[group.id]
 
     async def _settled(self, group: Group) -> bool:
-        """Wait until everything of a group's last step is settled; tell whether the job goes on."""
+        """Wait until everything of a group's last step is settled, and tell whether the job goes on."""
         signal = self._signals[group.id]
         while not self._engine.stop.is_set():
             signal.clear()
@@ -338,7 +339,7 @@ class GroupJob:
         return None
 
     async def _ask(self, group: Group, *, probe: bool) -> list[Action] | None:
-        """Ask for a group's next step; return None when the job ends, or when that is to be asked again."""
+        """Ask for a group's next step. Return None when the job ends, or when that is to be asked again."""
         do, stop = self._engine.journal.do, self._engine.stop
         outcomes = await do(table.outcomes, group) if group.step else []
         try:

@@ -6,7 +6,8 @@ import contextlib
 from collections.abc import AsyncGenerator, AsyncIterable, Iterable
 from typing import Final, TypeAlias, TypeVar
 
-from ..actions import Action, check_action, show_value
+from .._text import show_value
+from ..actions import Action, check_action
 from ..errors import InvalidArgumentError
 
 T = TypeVar("T")

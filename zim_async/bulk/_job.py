@@ -98,7 +98,7 @@ async def plan(
         retry_refused: As for ``cleanup``.
 
     Returns:
-        The counts; ``remaining`` would be sent.
+        The counts. ``remaining`` would be sent.
 
     Raises:
         InvalidArgumentError: As for ``cleanup``.
@@ -157,7 +157,7 @@ class _Load:
         self._options = options
 
     async def run(self, first: list[Action], source: AsyncGenerator[list[Action], None], *, keep: bool) -> bool:
-        """Read the rest of the input too, and bring the counts up to date; ``keep`` it in the journal or not."""
+        """Read the rest of the input too, and bring the counts up to date. ``keep`` it in the journal or not."""
         journal = self._engine.journal
         await journal.do(Journal.begin)
         kept = False

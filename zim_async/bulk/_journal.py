@@ -29,7 +29,7 @@ from ._journal_file import damaged, translate_errors
 from ._records import OPEN, CodeCount, Mark, Outcome, Row, State, Tally, to_datetime
 from ._stored_actions import check_class, class_of, from_values, to_text
 
-Kind: TypeAlias = Literal["cleanup", "groups", "erase"]
+JobKind: TypeAlias = Literal["cleanup", "groups", "erase"]
 _LETTERS: Final = {state: state.value[0] for state in State}
 _STATES: Final = {letter: state for state, letter in _LETTERS.items()}
 _UNLISTED: Final = "rows WHERE id <= ? AND state IN ('w', 's') AND id NOT IN (SELECT id FROM temp.listed)"
@@ -42,7 +42,7 @@ class _Class(NamedTuple):
 
 
 class Journal:
-    """An open journal; make one with ``open``, to run its job, or ``view``, to look at it."""
+    """An open journal. Make one with ``open``, to run its job, or ``view``, to look at it."""
 
     def __init__(
         self, path: Path, db: sqlite3.Connection, lock: sqlite3.Connection | None, last_written: float | None = None
@@ -53,10 +53,10 @@ class Journal:
         self.db = db
         self._lock = lock
         self._known = 0  # rows up to this ID are from an earlier run
-        self._kinds: dict[str, type[Action]] = {}  # met or looked up so far, by name
+        self._classes: dict[str, type[Action]] = {}  # met or looked up so far, by name
         with translate_errors(path):
             found = db.execute("SELECT app_id, host, kind FROM job").fetchone()
-            self._classes = _read_classes(db)
+            self._stored = _read_stored(db)
         if found is None:
             raise JournalError(damaged(path, "it doesn't say whose it is"))
         self.app_id: int = found[0]
@@ -64,8 +64,8 @@ class Journal:
         self.kind: str = found[2]
 
     @classmethod
-    def open(cls, path: str | os.PathLike[str], app_id: int, host: str, kind: Kind = "cleanup") -> Self:
-        """Open the journal of an application's job, or begin one; nobody else can until it is closed.
+    def open(cls, path: str | os.PathLike[str], app_id: int, host: str, kind: JobKind = "cleanup") -> Self:
+        """Open the journal of an application's job, or begin one. Nobody else can until it is closed.
 
         Raises:
             JournalError: Another process has it, it is another job's, of another kind, damaged, or can't be written.
@@ -111,10 +111,10 @@ class Journal:
     @property
     def names(self) -> tuple[str, ...]:
         """The names of the actions that it holds."""
-        return tuple(self._classes)
+        return tuple(self._stored)
 
     def close(self) -> None:
-        """Close the file, and let others have it; a new one that nothing was kept in is removed before."""
+        """Close the file, and let others have it. A new one that nothing was kept in is removed before."""
         with translate_errors(self.path):
             self.db.close()
             if self._unused:
@@ -139,8 +139,8 @@ class Journal:
         """Forget what was done since ``begin``."""
         with contextlib.suppress(sqlite3.Error):  # of some failures SQLite has rolled back by itself
             self.db.execute("ROLLBACK")
-            self._classes = _read_classes(self.db)
-        self._kinds.clear()
+            self._stored = _read_stored(self.db)
+        self._classes.clear()
 
     @contextlib.contextmanager
     def transaction(self) -> Iterator[None]:
@@ -166,14 +166,14 @@ class Journal:
             self.db.execute("CREATE TEMP TABLE listed (id INTEGER PRIMARY KEY)")  # on disk, if it grows
 
     def add(self, actions: Iterable[Action], *, group_id: int = 0, step: int = 0) -> dict[str, int]:
-        """Take up the actions that aren't here yet, and return how many of each name those were; ``begin`` goes before.
+        """Take up the actions that aren't here yet, and return how many of each name those were. ``begin`` goes before.
 
         Raises:
             InvalidArgumentError: Actions of that class can't be kept.
         """
         alike: defaultdict[str, list[Action]] = defaultdict(list)
         for action in actions:
-            if self._kinds.get(action.name) is not type(action):
+            if self._classes.get(action.name) is not type(action):
                 self._learn(action)
             alike[action.name].append(action)
         insert = (
@@ -183,7 +183,7 @@ class Journal:
         new: dict[str, int] = {}
         with translate_errors(self.path):
             for name, same in alike.items():
-                number, array = self._classes[name].id, to_text(same, self._classes[name].fields)
+                number, array = self._stored[name].id, to_text(same, self._stored[name].fields)
                 if self._known:
                     self._mark_listed(number, array)
                 new[name] = self.db.execute(insert, (group_id, step, number, now(), array)).rowcount
@@ -218,15 +218,26 @@ class Journal:
 
     # Sending
 
+    def find_class(self, name: str) -> type[Action]:
+        """Return the class of actions that it holds.
+
+        Raises:
+            JournalError: The program has none of that name, or one with other fields.
+        """
+        kind = self._classes.get(name)
+        if kind is None:
+            kind = self._classes[name] = class_of(name, self._stored[name].fields, self.path)
+        return kind
+
     def open_rows(self, name: str, after: int, count: int) -> list[Row]:
-        """Return the next open rows of an action, by ID; ``after`` is the last one had before."""
+        """Return the next open rows of an action, by ID. ``after`` is the last one had before."""
         # In one step, all as one text.
         query = (
             "SELECT json_group_array(json_array(id, json(fields), state, group_id)) FROM (SELECT * FROM rows"
             " NOT INDEXED WHERE id > ? AND class_id = ? AND state IN ('w', 's') ORDER BY id LIMIT ?)"
         )
         with translate_errors(self.path):
-            stored = self._classes[name]
+            stored = self._stored[name]
             found = json.loads(self.db.execute(query, (after, stored.id, count)).fetchone()[0])
         rows = [Row(number, self._build(stored.id, values), _STATES[s], group) for number, values, s, group in found]
         rows.sort()
@@ -249,8 +260,8 @@ class Journal:
 
     def tallies(self) -> dict[str, Tally]:
         """Count the actions of each name in each state."""
-        tallies = {name: dict.fromkeys(State, 0) for name in self._classes}
-        names = {stored.id: stored.name for stored in self._classes.values()}
+        tallies = {name: dict.fromkeys(State, 0) for name in self._stored}
+        names = {stored.id: stored.name for stored in self._stored.values()}
         # Not by an index: it would be gone through at random.
         query = "SELECT class_id, state, count(*) FROM rows NOT INDEXED GROUP BY class_id, state"
         with translate_errors(self.path):
@@ -270,7 +281,7 @@ class Journal:
         return [CodeCount(example.state, example.code or 0, count, example) for count, example in outcomes]
 
     def page(self, states: Sequence[State], after: int, count: int) -> list[tuple[int, Outcome]]:
-        """Return the next rows in some states with their IDs, by ID; ``after`` is the last one had before."""
+        """Return the next rows in some states with their IDs, by ID. ``after`` is the last one had before."""
         query = (
             "SELECT id, class_id, fields, state, code, message, request_id, at FROM rows NOT INDEXED"
             " LEFT JOIN codes USING (id) WHERE rows.id > ? AND state IN (SELECT value FROM json_each(?))"
@@ -283,7 +294,7 @@ class Journal:
 
     # Within
 
-    def _claim_for(self, app_id: int, host: str, kind: Kind) -> None:
+    def _claim_for(self, app_id: int, host: str, kind: JobKind) -> None:
         if (self.app_id, self.host, self.kind) == (app_id, host, kind):
             return
         if self.is_empty():
@@ -305,18 +316,18 @@ class Journal:
         """Take up the class of an action that is met for the first time."""
         kind, fields = type(action), field_names(type(action))
         check_class(action)
-        stored = self._classes.get(action.name)
+        stored = self._stored.get(action.name)
         if stored is None:
             insert = "INSERT INTO classes (name, fields) VALUES (?, ?) RETURNING id"
             with translate_errors(self.path):
                 number = self.db.execute(insert, (action.name, json.dumps(fields))).fetchone()[0]
-            self._classes[action.name] = _Class(number, action.name, fields)
+            self._stored[action.name] = _Class(number, action.name, fields)
         elif stored.fields != fields:
             raise InvalidArgumentError(
                 f"{kind.__name__} has the fields {', '.join(fields)}, but {action.name} in {self.path} has"
                 f" {', '.join(stored.fields)}. Begin a new journal"
             )
-        self._kinds[action.name] = kind
+        self._classes[action.name] = kind
 
     def _mark_listed(self, class_id: int, array: str) -> None:
         self.db.execute(
@@ -327,12 +338,9 @@ class Journal:
         )
 
     def _build(self, class_id: int, values: Sequence[object]) -> Action:
-        stored = next(stored for stored in self._classes.values() if stored.id == class_id)
-        kind = self._kinds.get(stored.name)
-        if kind is None:
-            kind = self._kinds[stored.name] = class_of(stored.name, stored.fields, self.path)
+        stored = next(stored for stored in self._stored.values() if stored.id == class_id)
         try:
-            return from_values(kind, stored.fields, values)
+            return from_values(self.find_class(stored.name), stored.fields, values)
         except (TypeError, ValueError) as error:
             problem = str(error)
         raise JournalError(damaged(self.path, problem))
@@ -346,7 +354,7 @@ class Journal:
         return Outcome(action, state, code, message or "", request_id or "", to_datetime(at))
 
 
-def _read_classes(db: sqlite3.Connection) -> dict[str, _Class]:
+def _read_stored(db: sqlite3.Connection) -> dict[str, _Class]:
     found = db.execute("SELECT id, name, fields FROM classes").fetchall()
     return {name: _Class(number, name, tuple(json.loads(fields))) for number, name, fields in found}
 

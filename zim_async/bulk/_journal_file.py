@@ -63,7 +63,7 @@ def create(path: Path, app_id: int, host: str, kind: str) -> None:
 
 
 def remove(path: Path) -> None:
-    """Remove a journal that is locked and closed; the lock file stays, lest two processes lock two files."""
+    """Remove a journal that is locked and closed. The lock file stays, lest two processes lock two files."""
     for file in (path, f"{path}-wal", f"{path}-shm"):
         Path(file).unlink(missing_ok=True)
 

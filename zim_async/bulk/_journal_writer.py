@@ -18,7 +18,7 @@ from functools import partial
 from pathlib import Path
 from typing import Concatenate, Final, ParamSpec, TypeVar
 
-from ._journal import Journal, Kind, now
+from ._journal import JobKind, Journal, now
 from ._records import CodeCount, Mark, Row, State, Tally, sort_codes
 
 P = ParamSpec("P")
@@ -29,7 +29,7 @@ LONGEST_GATHERING: Final = 0.1  # seconds
 
 
 class JournalWriter:
-    """Keeps a job's journal; ``tallies`` and ``codes`` count what is written.
+    """Keeps a job's journal. ``tallies`` and ``codes`` count what is written.
 
     What fails while outcomes are being written, which nobody waits for, goes to ``on_error``.
     """
@@ -59,11 +59,11 @@ class JournalWriter:
 
     @property
     def last_written(self) -> float:
-        """When an earlier run last wrote to it, in Unix seconds; 0 if none did."""
+        """When an earlier run last wrote to it, in Unix seconds, or 0 if none did."""
         return self._journal.last_written
 
     @contextlib.asynccontextmanager
-    async def opened(self, path: Path, app_id: int, host: str, kind: Kind) -> AsyncIterator[None]:
+    async def opened(self, path: Path, app_id: int, host: str, kind: JobKind) -> AsyncIterator[None]:
         """Have the journal open within.
 
         Raises:

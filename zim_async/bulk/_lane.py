@@ -13,13 +13,13 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, TypeAlias
 
 from .._codes import Verdict, verdict_of
+from .._protocol import Response
 from ..actions import Action
-from ..client import ZimClient
 from ..errors import (
     ApiError,
     ClosedError,
@@ -30,12 +30,14 @@ from ..errors import (
     RateLimitedError,
     ZimError,
 )
-from ..limits.window import Permit
+from ..limits import ActionLimiter, Permit, Priority
 from ._journal import Journal, now
 from ._journal_writer import JournalWriter
 from ._outage import RUN, Backoff, Outage
 from ._records import Mark, Row, State
 from ._stop import Stop
+
+Attempt: TypeAlias = Callable[[Action, Permit, Priority], Awaitable[Response]]
 
 WRONG_SERVER: Final = (403, 404)  # what a proxy, a firewall or another web server answers
 
@@ -62,12 +64,15 @@ class Shared:
     """What the lanes of a job share.
 
     Attributes:
-        reached: Whether the server has answered as documented.
+        limiter_of: Returns the limiter of an action by its name.
+        attempt: Sends an action once, by a permit that is held, at a priority.
+        reached: Whether the server has responded as documented.
         growing: Whether rows may still be added.
         counts_as_done: Whether an action that was not found has nothing left to do.
     """
 
-    zim: ZimClient
+    limiter_of: Callable[[str], ActionLimiter]
+    attempt: Attempt
     journal: JournalWriter
     stop: Stop
     pace: Pace
@@ -90,7 +95,7 @@ class Lane:
         self.retried = self.throttled = 0
         self._name, self._shared = name, shared
         self._journal, self._stop = shared.journal, shared.stop
-        self._limiter = shared.zim.limiter.of(name)
+        self._limiter = shared.limiter_of(name)
         self._gate = asyncio.Lock()
         self._rows: deque[Row] = deque()  # read, and not yet sent
         self._last_id = 0  # of those read in this pass
@@ -150,7 +155,7 @@ class Lane:
         return None
 
     async def _read_rows(self) -> bool:
-        """Read further rows if there are none at hand; tell whether there are any to send."""
+        """Read further rows if there are none at hand, and tell whether there are any to send."""
         try:
             while not (self._rows or self._stop.is_set()):
                 self._change.clear()  # before the look at what there is, lest a change in between be missed
@@ -205,7 +210,7 @@ class Lane:
     async def _attempt(self, row: Row, permit: Permit) -> Mark:
         probe = self.outage.reason is not None
         try:
-            await self._shared.zim._caller.attempt(row.action, permit, priority="bulk")
+            await self._shared.attempt(row.action, permit, "bulk")
         except ZimError as error:
             return self._judge(row, error, probe=probe)
         self._note_response(probe=probe)

@@ -14,7 +14,7 @@ RUN: Final = 5  # transient failures in a row
 
 @dataclass(frozen=True, slots=True)
 class Backoff:
-    """A pause that doubles from one time to the next; all in seconds."""
+    """A pause that doubles from one time to the next. All in seconds."""
 
     pause: float = 1.0
     longest: float = 60.0

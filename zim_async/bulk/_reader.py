@@ -54,7 +54,7 @@ def read_journal(path: str | os.PathLike[str], *states: State) -> JournalReader:
 
     Args:
         path: The journal's file.
-        *states: The states of the actions to iterate; all without any.
+        *states: The states of the actions to iterate, or none for all.
 
     Returns:
         The journal's counts, and an iterable of its outcomes. Reading blocks.

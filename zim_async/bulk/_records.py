@@ -38,7 +38,7 @@ class Outcome:
     Attributes:
         action: The action.
         state: Where it stands.
-        code: The server's return code, 0 for success; None while the action is waiting or sent.
+        code: The server's return code, 0 for success, or None while the action is waiting or sent.
             What is done has another code if it was not found after an earlier attempt that may have been applied.
         message: The server's message. Like the request ID it is empty unless the code tells of a failure.
         request_id: The server's ID of the request.
@@ -55,7 +55,7 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class CodeCount:
-    """How often the server answered with a code, and one of the actions that it was for."""
+    """How often the server responded with a code, and one of the actions that it was for."""
 
     state: State
     code: int

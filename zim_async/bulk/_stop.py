@@ -29,7 +29,7 @@ class Stop:
         return self._set.is_set()
 
     def set(self, error: BaseException | None = None) -> None:
-        """End the job; the first error is kept."""
+        """End the job. The first error is kept."""
         if not (self.is_set() and isinstance(error, ClosedError)):  # which is how the end shows to those who wait
             self.error = self.error or error
         self._set.set()

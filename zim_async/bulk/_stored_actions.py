@@ -6,7 +6,8 @@ import json
 from collections.abc import Sequence
 from typing import Any, Final
 
-from ..actions import Action, field_names, find_action_class, show_value
+from .._text import show_value
+from ..actions import Action, field_names, find_action_class
 from ..errors import InvalidArgumentError, JournalError
 
 _dump: Final = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
@@ -34,7 +35,7 @@ def to_text(actions: Sequence[Action], fields: Sequence[str]) -> str:
 
 
 def from_values(kind: type[Action], fields: Sequence[str], values: Sequence[object]) -> Action:
-    """Return the action that has these values; arrays come back as tuples.
+    """Return the action that has these values. Arrays come back as tuples.
 
     Raises:
         TypeError: The class doesn't take these fields.

@@ -1,4 +1,4 @@
-"""The command line ``zim-async``; needs the extra ``cli``."""
+"""The command line ``zim-async``. It needs the extra ``cli``."""
 
 from ._main import main
 

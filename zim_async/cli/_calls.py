@@ -51,14 +51,15 @@ def _parameter(field: str, hint: object) -> click.Parameter | None:
     if isinstance(hint, type) and issubclass(hint, Enum):
         choice = click.Choice([member.name.lower() for member in hint], case_sensitive=False)
         option = f"--{field.rpartition('_')[2]}"
-        return click.Option([option, field], type=choice, required=True, help="What the ID names.")
+        return click.Option([option, field], type=choice, required=True, help=inspect.getdoc(hint))
     return None
 
 
 def _sample(parameter: click.Parameter) -> str:
     if isinstance(parameter, click.Option):
         return f"{parameter.opts[0]} group"
-    return _SAMPLES[parameter.name or ""]
+    name = parameter.name or ""
+    return _SAMPLES.get(name, name.removesuffix("_id"))
 
 
 def _callback(kind: type[Action]) -> Any:

@@ -8,22 +8,20 @@ import math
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import click
 
 from .. import bulk
-from ..bulk import Progress
+from ..bulk import OnProgress, Progress
 from ..client import ZimClient
 from ._client import env_client, planning_client
-from ._columns import ACTION, to_row
+from ._columns import ACTION, columns_of, known_shapes
 from ._display import duration
 from ._exit_codes import CREDENTIALS, DONE, JOB_CODES, JOB_HELP, USAGE, examples, exits_by
 from ._files import STANDARD_INPUT
-from ._files import show as quote
 from ._jobs import (
     JobOptions,
-    OnProgress,
     check_outputs,
     end_job,
     exit_code,
@@ -34,9 +32,18 @@ from ._jobs import (
     run_job,
 )
 from ._output import say, show, tell
-from ._report import report_values, state_table
+from ._report import report_values, row_text, state_table
 from ._rows import RowReader
-from ._source import Source
+from ._source import RowSource
+
+HELP: Final = f"""Clear and delete what the rows of FILEs say, at the quota's pace. Resume where an earlier run ended.
+
+Rows are CSV with a header, JSON Lines or a JSON array, gzipped or not. A - is standard input. Their columns:
+{", ".join(columns_of(known_shapes().values()))}. Actions: {", ".join(shape.name for shape in known_shapes().values())}.
+All are read before the first is sent.
+
+The journal is the first FILE's name with .journal after it unless named. That one goes when all is done.
+"""
 
 
 class Earlier(NamedTuple):
@@ -48,13 +55,14 @@ class Earlier(NamedTuple):
 
 
 @click.command(
+    help=HELP,
     epilog=examples(
         "zim-async cleanup rows.csv --dry-run",
         "zim-async cleanup rows.csv --failed failed.csv",
         "zim-async cleanup friends.csv --action delete_conv --conv-type peer --map me=from_user_id,friend=conv_id",
     )
     + CREDENTIALS
-    + JOB_HELP
+    + JOB_HELP,
 )
 @click.argument("files", metavar="FILE...", nargs=-1, required=True)
 @click.option("--map", "renames", multiple=True, metavar="NAME=COLUMN,...", help="The FILEs' own names for columns.")
@@ -79,18 +87,10 @@ def cleanup(
     retry_refused: bool,
     **values: Any,
 ) -> int:
-    """Clear and delete what the rows of FILEs say, at the quota's pace; resume where an earlier run ended.
-
-    Rows are CSV with a header, JSON Lines or a JSON array, gzipped or not; - is standard input. Their
-    columns: action (clear_peer_message, delete_conv, clear_member_group_message), from_user_id, to_user_id,
-    conv_id, conv_type (peer, group), group_id. All are read before the first is sent.
-
-    The journal is the first FILE's name with .journal after it unless named. That one goes when all is done.
-    """
     options = JobOptions(**values)
     fixed = {name: value for name, value in ((ACTION, action), ("conv_type", conv_type)) if value is not None}
     reader = RowReader(renames=renames, fixed=fixed, literal_ids=literal_ids)
-    source = Source(files, reader, skip_bad=skip_bad or options.dry_run)
+    source = RowSource(files, reader, skip_bad=skip_bad or options.dry_run)
     earlier = Earlier(resume, retry_not_found, retry_refused)
     with journal_of(options, files[0]) as path:
         check_outputs([("--failed", options.failed)], [path, *(Path(name) for name in files if name != STANDARD_INPUT)])
@@ -119,7 +119,7 @@ def cleanup(
         return end_job(progress, options, app_id, path)
 
 
-def _plan(source: Source, path: Path, options: JobOptions, earlier: Earlier, *, skip_bad: bool) -> int:
+def _plan(source: RowSource, path: Path, options: JobOptions, earlier: Earlier, *, skip_bad: bool) -> int:
     """Show what a run would send, and return the exit code that it would begin with."""
     # While there is no journal to belong to an application, any will do.
     nobody = options.sandbox or not (path.exists() or os.environ.get("ZIM_APP_ID"))
@@ -153,15 +153,15 @@ def _plan(source: Source, path: Path, options: JobOptions, earlier: Earlier, *, 
     return DONE if progress.remaining else exit_code(progress, ignore_not_found=options.ignore_not_found)
 
 
-def _objections(progress: Progress, source: Source, *, resume: bool, skip_bad: bool) -> Iterator[str]:
+def _objections(progress: Progress, source: RowSource, *, resume: bool, skip_bad: bool) -> Iterator[str]:
     """Yield why a run would send nothing."""
     if progress.unlisted and not resume:
-        rows = " and ".join(quote(" ".join(map(str, to_row(action).values()))) for action in progress.unlisted_examples)
+        rows = " and ".join(map(row_text, progress.unlisted_examples))
         yield f"open in the journal and not in the input: {progress.unlisted}, such as {rows}. --resume sends them too"
     if source.bad_rows and not skip_bad:
         causes = ", ".join(f"{count} x {cause}" for cause, count in source.causes.most_common())
         yield f"bad rows: {source.bad_rows} ({causes}). Mend them, or leave them out with --skip-bad"
 
 
-def _bad(source: Source) -> dict[str, object]:
+def _bad(source: RowSource) -> dict[str, object]:
     return {"bad_rows": source.bad_rows, "bad_lines": source.bad_lines, "bad_causes": dict(source.causes)}

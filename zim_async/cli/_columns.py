@@ -14,13 +14,14 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import MISSING, dataclass, fields
 from enum import Enum
 from types import NoneType
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 from ..actions import Action, QueryConversationList, action_classes
-from ._files import show
+from ._files import excerpt
 from ._ids import find_excess, find_flaw, is_plain
 
 ACTION: Final = "action"
+Cells: TypeAlias = Mapping[str, object]  # a row, by column
 
 
 class BadRow(Exception):  # noqa: N818, a row is bad, not a program
@@ -113,7 +114,7 @@ def _id_reader(column: str, *, literal: bool) -> Callable[[Any], object]:
         if isinstance(value, str) and not is_plain(value):
             flaw = None if literal else find_flaw(value)
             if problem := flaw or find_excess(value):
-                raise BadRow(f"{column} has {problem}", f": {show(value)}")
+                raise BadRow(f"{column} has {problem}", f": {excerpt(value)}")
         return value
 
     return read

@@ -13,18 +13,17 @@ from collections.abc import Callable, Iterator, Sequence
 from operator import itemgetter
 from typing import Final, TypeAlias
 
-from ._columns import ACTION, BadRow
-from ._files import Lines, show
+from ._columns import ACTION, BadRow, Cells
+from ._files import Lines, excerpt
 from ._header import Header
 
-Row: TypeAlias = dict[str, object]
-Found: TypeAlias = tuple[int, int, Row | BadRow]  # its first and last lines, and what they hold
+Found: TypeAlias = tuple[int, int, Cells | BadRow]  # its first and last lines, and what they hold
 
 _ONE_LINE: Final = (ACTION, "_id", "_type")  # how the columns end that hold no newline
 
 
 def read_csv(lines: Lines, header: Header) -> Iterator[Found]:
-    """Yield the rows, and what isn't one, with their line numbers; blank rows are passed over."""
+    """Yield the rows, and what isn't one, with their line numbers. Blank rows are passed over."""
     reader = csv.reader(lines, delimiter=header.separator, skipinitialspace=header.skip_blanks, strict=True)
     to_row = _row_maker(header)
     while True:
@@ -50,7 +49,7 @@ def read_csv(lines: Lines, header: Header) -> Iterator[Found]:
         yield first, first, problem
 
 
-def _row_maker(header: Header) -> Callable[[list[str]], Row]:
+def _row_maker(header: Header) -> Callable[[list[str]], Cells]:
     """Return what makes a row of a line's cells."""
     width = len(header.columns)
     columns = [column for column in header.columns if column is not None]
@@ -58,20 +57,20 @@ def _row_maker(header: Header) -> Callable[[list[str]], Row]:
     pick: Callable[[list[str]], Sequence[str]]
     pick = itemgetter(*places) if len(places) > 1 else lambda cells: [cells[place] for place in places]
 
-    def to_row(cells: list[str]) -> Row:
+    def to_row(cells: list[str]) -> Cells:
         if len(cells) != width:
             if any(cell.strip() for cell in cells[width:]):
-                raise BadRow("more fields than the header has", f": {show(header.separator.join(cells))}")
+                raise BadRow("more fields than the header has", f": {excerpt(header.separator.join(cells))}")
             cells += [""] * (width - len(cells))
         return dict(zip(columns, pick(cells), strict=True))
 
     return to_row
 
 
-def _check_newlines(row: Row) -> None:
+def _check_newlines(row: Cells) -> None:
     for column, value in row.items():
         if column.endswith(_ONE_LINE) and set("\r\n") & set(str(value)):
-            raise BadRow(f"a newline in {column}, or a quote that isn't closed", f": {show(str(value))}")
+            raise BadRow(f"a newline in {column}, or a quote that isn't closed", f": {excerpt(str(value))}")
 
 
 def _explain(error: csv.Error, *, several_lines: bool) -> BadRow:

@@ -11,7 +11,8 @@ from typing import Final
 
 import click
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
+from rich.progress import Progress as Bars
 from rich.table import Table
 
 from ..actions import ClearPeerMessage, ConvType, DeleteConv
@@ -24,6 +25,7 @@ from ._display import is_animated
 from ._exit_codes import CALL_CODES, CALL_HELP, DONE, REFUSED, examples, exits_by
 from ._output import say, show
 
+MOST_ERRORS_SHOWN: Final = 10
 _KINDS: Final = (ClearPeerMessage, DeleteConv)
 
 
@@ -56,15 +58,19 @@ class DemoResult:
 @click.option("--ops", default=200, show_default=True, type=click.IntRange(1, 100_000), help="Calls to make in all.")
 @exits_by(CALL_CODES)
 def demo(ops: int) -> int:
-    """Clear and delete conversations of a sandbox on this machine, both actions at once; then erase a user.
+    """Clear and delete conversations of a sandbox on this machine, both actions at once. Then erase a user.
 
     Shows what the calls came to and what the server saw, and checks that what should be gone is gone
     and what should stay stayed.
     """
     with _progress(Console(), ops) as on_done:
-        result = asyncio.run(run_demo(ops, on_done))
+        return print_result(asyncio.run(run_demo(ops, on_done)))
+
+
+def print_result(result: DemoResult) -> int:
+    """Print what a demo came to, and return the exit code."""
     show(_table(result))
-    for error in result.state_errors[:10]:
+    for error in result.state_errors[:MOST_ERRORS_SHOWN]:
         say(f"wrong: {error}")
     return DONE if result.ok else REFUSED
 
@@ -74,7 +80,7 @@ async def run_demo(operations: int, on_done: Callable[[], None]) -> DemoResult:
     actions = [_action(number) for number in range(operations)]
     async with Sandbox() as box:
         for action in actions:
-            _fill(box, action)
+            fill(box, action)
         started_at = time.monotonic()
         async with ZimClient(box.app_id, box.server_secret, base_url=box.base_url) as zim:
             attempts = await asyncio.gather(*(_send(zim, action, on_done) for action in actions))
@@ -91,7 +97,8 @@ async def run_demo(operations: int, on_done: Callable[[], None]) -> DemoResult:
             seconds=seconds,
             ideal_seconds=max(0.0, largest_share / DEFAULT_QPS - 1.0),
             erased=erased,
-            state_errors=[*(error for action in actions for error in _state_errors(box, action)), *erasure_errors(box)],
+            state_errors=[error for action in actions for error in find_state_errors(box, action)]
+            + list(erasure_errors(box)),
         )
 
 
@@ -114,7 +121,7 @@ def _action(number: int) -> ClearPeerMessage | DeleteConv:
     return DeleteConv(user, other, ConvType.PEER)
 
 
-def _fill(box: Sandbox, action: ClearPeerMessage | DeleteConv) -> None:
+def fill(box: Sandbox, action: ClearPeerMessage | DeleteConv) -> None:
     """Give the action something to remove, the other side the same to keep, and its user a bystander."""
     user, conv_id, other = _conversation(action)
     if isinstance(action, DeleteConv) and action.conv_type is ConvType.GROUP:
@@ -124,7 +131,7 @@ def _fill(box: Sandbox, action: ClearPeerMessage | DeleteConv) -> None:
     box.add_message(user, "bystander")
 
 
-def _state_errors(box: Sandbox, action: ClearPeerMessage | DeleteConv) -> list[str]:
+def find_state_errors(box: Sandbox, action: ClearPeerMessage | DeleteConv) -> list[str]:
     user, conv_id, other = _conversation(action)
     conv_type = action.conv_type if isinstance(action, DeleteConv) else ConvType.PEER
     others_id = conv_id if conv_type is ConvType.GROUP else user
@@ -146,12 +153,12 @@ def _conversation(action: ClearPeerMessage | DeleteConv) -> tuple[str, str, str]
 
 @contextlib.contextmanager
 def _progress(console: Console, total: int) -> Iterator[Callable[[], None]]:
-    """Show a bar, or a plain line every second where nobody could see one; yields what to call for each step."""
+    """Show a bar, or a plain line every second where nobody could see one. Yields what to call for each step."""
     if is_animated(console):
         columns = (TextColumn("calls"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-        with Progress(*columns, console=console) as progress:
-            task = progress.add_task("calls", total=total)
-            yield lambda: progress.advance(task)
+        with Bars(*columns, console=console) as bars:
+            task = bars.add_task("calls", total=total)
+            yield lambda: bars.advance(task)
         return
     done, next_line_at = 0, 0.0
 

@@ -7,14 +7,14 @@ import re
 import sys
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import click
 
 from .._endpoints import resolve
 from .._environment import read_place
 from ..actions import ConvType
-from ..bulk import Progress
+from ..bulk import OnProgress, Progress
 from ..client import ZimClient
 from ..erase import erase_users, survey_users
 from ..errors import InvalidArgumentError
@@ -23,15 +23,15 @@ from ._erase_report import SurveyTotals, Totals, print_erasures, print_survey, w
 from ._exit_codes import CREDENTIALS, DONE, JOB_CODES, JOB_HELP, REFUSED, RESUMABLE, examples, exits_by
 from ._files import STANDARD_INPUT
 from ._id_lists import IdList
-from ._jobs import PATH, JobOptions, OnProgress, check_outputs, finish_job, job_options, journal_of, run_job
+from ._jobs import PATH, JobOptions, check_outputs, finish_job, job_options, journal_of, run_job
 
-_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
+_UNITS: Final = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 
 
 def _parse_age(_context: click.Context, _option: click.Parameter, value: str | None) -> timedelta | None:
     if value is None:
         return None
-    if (found := re.fullmatch(r"([0-9]{1,6})([smhdw])", value)) is None:
+    if (found := re.fullmatch(r"([0-9]{1,4})([smhdw])", value)) is None:
         raise click.BadParameter(f"{value!a} is no time such as 90d, 12h or 2w")
     return timedelta(**{_UNITS[found[2]]: int(found[1])})
 

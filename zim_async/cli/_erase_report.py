@@ -33,7 +33,7 @@ _COUNTS: Final = ("found", "cleared", "deleted", "kept", "still_listed")
 
 @dataclass(slots=True)
 class Totals:
-    """What came of all users of a journal; ``failed`` are the first that weren't erased."""
+    """What came of all users of a journal. ``failed`` are the first that weren't erased."""
 
     users: int = 0
     erased: int = 0

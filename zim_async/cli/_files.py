@@ -43,7 +43,7 @@ _NOT_ROWS: Final = (
 
 
 class BadFile(Exception):  # noqa: N818, a file is bad, not a program
-    """A file that can't be read to its end; its text says why, and ``line`` where."""
+    """A file that can't be read to its end. Its text says why, and ``line`` where."""
 
     def __init__(self, problem: str, line: int | None = None) -> None:
         super().__init__(problem)
@@ -51,7 +51,7 @@ class BadFile(Exception):  # noqa: N818, a file is bad, not a program
 
 
 class Lines:
-    """The lines of a file, one by one; those since ``mark`` can be put back.
+    """The lines of a file, one by one. Those since ``mark`` can be put back.
 
     Attributes:
         number: The number of the latest line.
@@ -72,12 +72,12 @@ class Lines:
             raise StopIteration
         self.number += 1
         if len(line) >= MAX_LINE:
-            raise BadFile(f"longer than {MAX_LINE} characters: {show(line)}", self.number)
+            raise BadFile(f"longer than {MAX_LINE} characters: {excerpt(line)}", self.number)
         self._since_mark.append(line)
         return line
 
     def skip_blank(self) -> str:
-        """Pass over byte order marks and lines without text; return the first character of what follows, or nothing."""
+        """Pass over byte order marks and lines without text. Return the first character of what follows, or nothing."""
         while line := self._back.popleft() if self._back else self._file.readline(MAX_LINE):
             if text := line.strip("\ufeff \t\r\n,;|"):
                 self._back.append(line.lstrip("\ufeff"))
@@ -100,7 +100,7 @@ class Lines:
         return self._back.popleft() if self._back else self._file.read(size)
 
 
-def show(text: str) -> str:
+def excerpt(text: str) -> str:
     """Return the start of some text in ASCII, fit for a message."""
     shown = ascii(text)
     return shown if len(shown) <= 100 else f"{shown[:97]}..."

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from ._columns import ACTION, Shape, key_of
-from ._files import BadFile, Lines, show
+from ._files import BadFile, Lines, excerpt
 from ._naming import Naming
 
 SEPARATORS: Final = ",;\t|"
@@ -26,7 +26,7 @@ _RULE: Final = re.compile(r"[\s+|=-]*[-=]{2}[\s+|=-]*")
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """What the rows of a CSV are read by; ``columns`` has None for another program's."""
+    """What the rows of a CSV are read by. ``columns`` has None for another program's."""
 
     separator: str
     skip_blanks: bool
@@ -51,7 +51,7 @@ def read_header(lines: Lines, naming: Naming, shapes: Mapping[str, Shape]) -> He
     separator = max(separators, key=lambda sep: _count_known(line, sep, naming))
     names = _split(line, separator) or []
     if problem := _find_problem(line, names, naming, shapes):
-        raise BadFile(f"no header of rows: {show(line.rstrip())}. {problem}", lines.number)
+        raise BadFile(f"no header of rows: {excerpt(line.rstrip())}. {problem}", lines.number)
     blanks = any(name.startswith(" ") for name in (_split(line, separator, skip_blanks=False) or names)[1:])
     return Header(separator, blanks, tuple(naming.column(name) for name in names))
 
@@ -80,12 +80,12 @@ def _find_problem(line: str, names: list[str], naming: Naming, shapes: Mapping[s
     if problem := naming.doubled(names):
         return problem
     if unfound := naming.unfound(names):
-        return f"It lacks {', '.join(map(show, unfound))}, of which --map speaks"
+        return f"It lacks {', '.join(map(excerpt, unfound))}, of which --map speaks"
     return None
 
 
 def _missing(names: list[str], naming: Naming, shapes: Mapping[str, Shape]) -> list[str]:
-    """Return the columns that are missing for the action that comes closest; none if there is one for any."""
+    """Return the columns that are missing for the action that comes closest, none if one has them all."""
     given = {naming.column(name) for name in names} | set(naming.fixed)
     stated = naming.fixed.get(ACTION)
     candidates = shapes.values() if stated is None else [shapes[key_of(stated)]]

@@ -9,7 +9,7 @@ from typing import Final
 from ..errors import InvalidArgumentError
 from ._columns import BadRow, key_of
 from ._csv import read_csv
-from ._files import BadFile, Lines, name_of, open_text, show, translate_errors
+from ._files import BadFile, Lines, excerpt, name_of, open_text, translate_errors
 from ._header import SEPARATORS, Header
 from ._ids import find_excess, find_flaw
 from ._output import Problems
@@ -62,7 +62,7 @@ class IdList:
     def _find_problem(self, value: str) -> str | None:
         problem = None if self.literal else find_flaw(value)
         problem = problem or find_excess(value)
-        return problem and f"{self.column} has {problem}: {show(value)}"
+        return problem and f"{self.column} has {problem}: {excerpt(value)}"
 
 
 def _read(lines: Lines, column: str) -> Iterator[tuple[int, str | BadRow]]:
@@ -89,7 +89,7 @@ def _header_of(lines: Lines, column: str) -> Header:
         return Header(separator, skip_blanks=False, columns=columns)
     if len(names) > 1 or places or names[0] in _PERHAPS_A_HEADER:
         raise BadFile(
-            f"one ID a line, or one column named {column}, is needed; found {show(line.rstrip())}", lines.number
+            f"one ID a line, or one column named {column}, is needed; found {excerpt(line.rstrip())}", lines.number
         )
     lines.put_back(after=0)
     return Header(",", skip_blanks=False, columns=(column,))

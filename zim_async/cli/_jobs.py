@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
 import math
-import tempfile
-from collections.abc import Awaitable, Callable, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Iterable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias, TypeVar
@@ -15,7 +14,7 @@ from typing import Any, TypeAlias, TypeVar
 import click
 from rich.console import Console
 
-from ..bulk import Progress, State, read_journal, remove_finished_journal
+from ..bulk import OnProgress, Progress, State, path_of, read_journal, remove_finished_journal
 from ..client import ZimClient
 from ..errors import InvalidArgumentError
 from ._client import env_client, rehearsal_client
@@ -29,7 +28,6 @@ from ._rows import Format, open_to_write, write_rows
 from ._signals import Signals
 
 T = TypeVar("T")
-OnProgress: TypeAlias = Callable[[Progress], object]
 Work: TypeAlias = Callable[[ZimClient, OnProgress, asyncio.Event], Awaitable[T]]
 PATH: Any = click.Path(dir_okay=False, path_type=Path)
 
@@ -67,16 +65,13 @@ def job_options(command: Callable[..., int]) -> Callable[..., int]:
     return command
 
 
-@contextlib.contextmanager
-def journal_of(options: JobOptions, first_file: str) -> Iterator[Path]:
+def journal_of(options: JobOptions, first_file: str) -> AbstractContextManager[Path]:
     """Have a path for the journal: the one named, one beside the first file, or a temporary one for the sandbox's."""
-    if options.journal is None and options.sandbox:
-        with tempfile.TemporaryDirectory(prefix="zim_async-") as directory:
-            yield Path(directory, "journal")
-        return
+    if options.journal is not None or options.sandbox:
+        return path_of(options.journal)
     # A pipe has no place, nor a name that a second run would know.
     named = first_file != STANDARD_INPUT and (Path(first_file).is_file() or not Path(first_file).exists())
-    yield options.journal or Path(f"{first_file if named else 'stdin'}.journal")
+    return path_of(f"{first_file if named else 'stdin'}.journal")
 
 
 def check_outputs(outputs: Iterable[tuple[str, Path | None]], taken: Iterable[Path]) -> None:

@@ -24,7 +24,7 @@ from ._rows import write_rows
 @click.option("--json", "as_json", is_flag=True, help="One JSON object; with --export, JSON Lines instead of CSV.")
 @exits_by(JOB_CODES)
 def journal(path: Path, state: str | None, as_json: bool) -> int:
-    """Show where the job of JOURNAL stands, also while it runs; "sent" is what is in flight, or may have been."""
+    """Show where the job of JOURNAL stands, also while it runs. "sent" is what is in flight, or may have been."""
     reader = read_journal(path, *([State(state)] if state else []))
     progress = Progress(reader.tallies, reader.codes)
     if state is not None:

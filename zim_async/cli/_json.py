@@ -7,9 +7,9 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any, Final, NamedTuple, TypeAlias
 
-from ._columns import ACTION, BadRow
-from ._csv import Found, Row
-from ._files import BadFile, Lines, show
+from ._columns import ACTION, BadRow, Cells
+from ._csv import Found
+from ._files import BadFile, Lines, excerpt
 from ._naming import Naming
 
 CHUNK: Final = 2**16  # characters
@@ -27,7 +27,7 @@ class _Doubled(NamedTuple):
 
 
 def read_json_lines(lines: Lines, naming: Naming) -> Iterator[Found]:
-    """Yield the rows, and what isn't one, with their line numbers; blank lines are passed over.
+    """Yield the rows, and what isn't one, with their line numbers. Blank lines are passed over.
 
     Raises:
         BadFile: Objects take several lines each.
@@ -69,11 +69,11 @@ class _RowMaker:
         self._naming = naming
         self._layouts: dict[tuple[str, ...], _Layout] = {}
 
-    def __call__(self, value: object) -> Row:
+    def __call__(self, value: object) -> Cells:
         if isinstance(value, _Doubled):
-            raise BadRow("a key stands in the object twice", f": {show(value.key)}")
+            raise BadRow("a key stands in the object twice", f": {excerpt(value.key)}")
         if not isinstance(value, dict):
-            raise BadRow("no JSON object", f": {show(json.dumps(value))}")
+            raise BadRow("no JSON object", f": {excerpt(json.dumps(value))}")
         keys = tuple(value)
         layout = self._layouts.get(keys)
         if layout is None:
@@ -88,14 +88,14 @@ class _RowMaker:
         pairs = ((key, self._naming.column(key)) for key in value)
         layout = tuple((key, column) for key, column in pairs if column is not None)
         if ACTION not in (*dict(layout).values(), *self._naming.fixed):
-            raise BadRow("action is missing", f"; the keys are {show(', '.join(value))}{_inside(value)}")
+            raise BadRow("action is missing", f"; the keys are {excerpt(', '.join(value))}{_inside(value)}")
         return layout
 
 
 def _inside(value: Mapping[str, Any]) -> str:
     for key, inner in value.items():
         if isinstance(inner, list) and inner and isinstance(inner[0], dict):
-            return f". The rows stand inside {show(key)}: take them out, one a line (jq -c '.{key}[]' does so)"
+            return f". The rows stand inside {excerpt(key)}: take them out, one a line (jq -c '.{key}[]' does so)"
     return ""
 
 
@@ -104,12 +104,12 @@ def _parse(line: str, first: int | None) -> object:
         return _DECODER.decode(line)
     except json.JSONDecodeError as error:
         if error.pos < len(line) and not error.msg.startswith("Unterminated"):
-            raise BadRow("no JSON", f" ({error.msg}, column {error.colno}): {show(line)}") from None
+            raise BadRow("no JSON", f" ({error.msg}, column {error.colno}): {excerpt(line)}") from None
     except RecursionError:
-        raise BadRow("no JSON", f" (too deep): {show(line)}") from None
+        raise BadRow("no JSON", f" (too deep): {excerpt(line)}") from None
     if first is not None:
         raise BadFile(_SEVERAL_LINES, first)
-    raise BadRow("an object that doesn't end in its line", f": {show(line)}")
+    raise BadRow("an object that doesn't end in its line", f": {excerpt(line)}")
 
 
 def _elements(text: _Text) -> Iterator[tuple[int, int, object]]:
@@ -129,7 +129,7 @@ def _elements(text: _Text) -> Iterator[tuple[int, int, object]]:
 
 
 class _Text:
-    """A text that is read in chunks and forgotten as it is used; ``line`` is where it stands."""
+    """A text that is read in chunks and forgotten as it is used. ``line`` is where it stands."""
 
     def __init__(self, lines: Lines) -> None:
         self._lines = lines
@@ -158,7 +158,7 @@ class _Text:
             except (ValueError, RecursionError) as error:
                 if len(self._text) - self._at > MAX_OBJECT or not self._read_on():
                     problem = error.msg if isinstance(error, json.JSONDecodeError) else "too deep"
-                    raise BadFile(f"no JSON ({problem}): {show(self._text[self._at :][:120])}", self.line) from None
+                    raise BadFile(f"no JSON ({problem}): {excerpt(self._text[self._at :][:120])}", self.line) from None
             else:
                 self._pass_to(end)
                 return value

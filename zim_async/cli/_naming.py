@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from ..errors import InvalidArgumentError
 from ._columns import ACTION, BadRow, Shape, columns_of, key_of
-from ._files import show
+from ._files import excerpt
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +36,7 @@ class Naming:
             if (column := self.column(name)) is None:
                 continue
             if column in found:
-                both = show(name) if name == found[column] else f"{show(found[column])} and {show(name)}"
+                both = excerpt(name) if name == found[column] else f"{excerpt(found[column])} and {excerpt(name)}"
                 return f"{column} is named twice, by {both}: which one is meant?"
             if column in self.fixed:
                 return f"{column} is a column already: leave the option for it out"
@@ -67,9 +67,9 @@ def make_naming(shapes: Mapping[str, Shape], renames: Iterable[str], fixed: Mapp
         name, _, wanted = (part.strip() for part in pair.rpartition("="))
         column = columns.get(key_of(wanted))
         if not name or column is None:
-            raise InvalidArgumentError(f"--map takes NAME=COLUMN with one of {', '.join(known)}, not {show(pair)}")
+            raise InvalidArgumentError(f"--map takes NAME=COLUMN with one of {', '.join(known)}, not {excerpt(pair)}")
         if name in renamed or column in renamed.values() or column in fixed:
-            raise InvalidArgumentError(f"--map names {show(name)} or {column} twice")
+            raise InvalidArgumentError(f"--map names {excerpt(name)} or {column} twice")
         renamed[name] = column
     _check_fixed(shapes, fixed)
     return Naming(columns, renamed, fixed)
@@ -80,7 +80,7 @@ def _check_fixed(shapes: Mapping[str, Shape], fixed: Mapping[str, str]) -> None:
     shape = None if action is None else shapes.get(key_of(action))
     if action is not None and shape is None:
         names = ", ".join(sorted(shape.name for shape in shapes.values()))
-        raise InvalidArgumentError(f"--action must be one of {names}, not {show(action)}")
+        raise InvalidArgumentError(f"--action must be one of {names}, not {excerpt(action)}")
     for column, value in fixed.items():
         if shape is not None and column != ACTION and column not in shape.readers:
             raise InvalidArgumentError(f"{column} doesn't belong to {shape.name}")

@@ -8,12 +8,13 @@ from typing import Final
 
 from rich.table import Table
 
+from .._text import escape_text
+from ..actions import Action
 from ..bulk import CodeCount, Outcome, Progress, State
-from ._columns import to_row
+from ._columns import Cells, to_row
 from ._display import duration
 from ._exit_codes import RESUME
-from ._files import show as quote
-from ._rows import Cells
+from ._files import excerpt
 
 OUTCOME_COLUMNS: Final = ("state", "code", "reason", "request_id")
 _FIGURES: Final = ("read", "duplicates", "unlisted", "retried", "throttled", "interrupted")
@@ -44,10 +45,14 @@ def report_line(progress: Progress) -> str:
 def code_lines(progress: Progress) -> Iterator[str]:
     """Yield a line for each code that the server answered with, with an example."""
     for found in progress.codes:
-        example = " ".join(str(value) for value in to_row(found.example.action).values())
         title = _TITLES.get(found.state, found.state.value)
-        message = "".join(char if char.isprintable() else "?" for char in found.example.message)
-        yield f"{title}: {found.count} by code {found.code} ({message:.200}), such as {quote(example)}"
+        message = escape_text(found.example.message)
+        yield f"{title}: {found.count} by code {found.code} ({message}), such as {row_text(found.example.action)}"
+
+
+def row_text(action: Action) -> str:
+    """Return an action as an example in a message."""
+    return excerpt(" ".join(str(value) for value in to_row(action).values()))
 
 
 def last_words(progress: Progress, *, app_id: int, ignore_not_found: bool, journal: str | None) -> Iterator[str]:

@@ -12,15 +12,14 @@ from types import MappingProxyType
 from typing import Final, Literal, NamedTuple, Self, TextIO, TypeAlias
 
 from ..actions import Action
-from ._columns import ACTION, BadRow, Shape, key_of, known_shapes
+from ._columns import ACTION, BadRow, Cells, Shape, key_of, known_shapes
 from ._csv import Found, read_csv
-from ._files import Lines, name_of, open_text, show, translate_errors
+from ._files import Lines, excerpt, name_of, open_text, translate_errors
 from ._header import read_header
 from ._json import read_json_array, read_json_lines
 from ._naming import Naming, make_naming
 
 Format: TypeAlias = Literal["csv", "jsonl"]
-Cells: TypeAlias = Mapping[str, object]  # a row to be written, by column
 _NOTHING: Final[Mapping[str, str]] = MappingProxyType({})
 
 
@@ -67,7 +66,7 @@ class RowReader:
                 values[column] = read(value)
             elif column != ACTION and not str(value).isspace():
                 # A row that says more than its action can do was meant otherwise.
-                raise BadRow(f"{column} doesn't belong to {shape.name}", f": {show(str(value))}")
+                raise BadRow(f"{column} doesn't belong to {shape.name}", f": {excerpt(str(value))}")
         for column, value in fixed.items():
             if (read := shape.readers.get(column)) is not None:
                 values[column] = read(value)
@@ -82,7 +81,7 @@ class RowReader:
         if called is None or called == "":
             raise BadRow("action is missing")
         if not isinstance(called, str):
-            raise BadRow("action must be a name", f", not {show(str(called))}")
+            raise BadRow("action must be a name", f", not {excerpt(str(called))}")
         if (shape := self._spellings.get(called)) is not None:
             return shape
         shape = self.shapes.get(key_of(called))
@@ -90,7 +89,7 @@ class RowReader:
             if key_of(called.lstrip("\ufeff")) == ACTION:
                 raise BadRow("the header once more, as where files were put together")
             names = " or ".join(shape.name for shape in self.shapes.values())
-            raise BadRow(f"action must be {names}", f", not {show(called)}")
+            raise BadRow(f"action must be {names}", f", not {excerpt(called)}")
         self._spellings[called] = shape
         return shape
 
@@ -151,7 +150,7 @@ class RowFile:
 
 
 def write_rows(file: TextIO, form: Format, rows: Iterable[Cells], columns: tuple[str, ...]) -> None:
-    """Write rows of the given columns; JSON Lines leave out what a row hasn't got."""
+    """Write rows of the given columns. JSON Lines leave out what a row hasn't got."""
     if form == "jsonl":
         for row in rows:
             file.write(json.dumps({column: row[column] for column in columns if column in row}, ensure_ascii=False))

@@ -14,7 +14,7 @@ NOTICE: Final = "finishing the calls in flight; interrupt again to abandon them"
 
 
 class Signals:
-    """Answers signals: while calls are sent, the first drains and the second cancels; before, they break off.
+    """Answers signals. While calls are sent, the first drains and the second cancels. Before, they break off.
 
     Args:
         notify: Called with what is to be told when the first comes.

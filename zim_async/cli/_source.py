@@ -11,7 +11,7 @@ from ._output import Problems
 from ._rows import Format, Problem, RowFile, RowReader
 
 
-class Source:
+class RowSource:
     """The actions of some files.
 
     Args:

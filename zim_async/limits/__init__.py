@@ -3,6 +3,6 @@
 from ._action import ActionLimiter
 from ._local import LocalWindow
 from .limiter import Rate, RateLimiter
-from .window import Permit, Priority, Window
+from .window import Permit, Priority, Window, WindowFactory
 
-__all__ = ["ActionLimiter", "LocalWindow", "Permit", "Priority", "Rate", "RateLimiter", "Window"]
+__all__ = ["ActionLimiter", "LocalWindow", "Permit", "Priority", "Rate", "RateLimiter", "Window", "WindowFactory"]

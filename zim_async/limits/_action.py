@@ -22,7 +22,6 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from typing import Final
 
 from ..errors import ClosedError, QueueTimeoutError, ZimError
 from ._bucket import TokenBucket
@@ -31,24 +30,23 @@ from ._queue import Queue, WaitingCall
 from ._throttle_log import ThrottleLog
 from .window import PRIORITIES, Permit, Priority, WindowFactory
 
-ENDED: Final = -1
-
 
 class _HeldPermit:
     """A permit that a caller holds. What comes after its end, or after its event loop, does nothing."""
 
-    __slots__ = ("_generation", "_limiter", "_permit")
+    __slots__ = ("_ended", "_limiter", "_loop_number", "_permit")
 
     def __init__(self, limiter: ActionLimiter, permit: Permit) -> None:
         self._limiter = limiter
         self._permit = permit
-        self._generation = limiter._generation
+        self._loop_number = limiter._loop_number
+        self._ended = False
         limiter._in_flight += 1
 
     def release(self, *, min_round_trip: float = 0.0, throttled: bool = False) -> None:
         limiter = self._limiter
-        if self._generation == limiter._generation:
-            self._generation = ENDED
+        if not self._ended and self._loop_number == limiter._loop_number:
+            self._ended = True
             limiter._in_flight -= 1
             self._permit.release(min_round_trip=min_round_trip, throttled=throttled)
             if throttled:
@@ -56,11 +54,11 @@ class _HeldPermit:
 
     def cancel(self) -> None:
         limiter = self._limiter
-        if self._generation == limiter._generation:
-            self._generation = ENDED
+        if not self._ended and self._loop_number == limiter._loop_number:
+            self._ended = True
             limiter._in_flight -= 1
             self._permit.cancel()
-            limiter._bucket.put_back()
+            limiter._bucket.refund()
 
 
 class ActionLimiter:
@@ -85,10 +83,10 @@ class ActionLimiter:
         self._action = action
         self._qps = qps
         self._make_window = window
-        self._generation = 0  # counts the event loops served; a permit of an earlier one has nothing more to say
-        self._start_afresh()
+        self._loop_number = 0  # permits of an earlier loop's calls are void
+        self._forget_parent()
 
-    def _start_afresh(self) -> None:
+    def _forget_parent(self) -> None:
         self._window = self._make_window(self._action, self._qps)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._pid = os.getpid()
@@ -99,7 +97,7 @@ class ActionLimiter:
         self._bucket = TokenBucket(self._qps)
         self._queue = Queue()
         self._in_flight = 0
-        self._generation += 1
+        self._loop_number += 1
         self._throttle_log = ThrottleLog(self._action)
 
     def __repr__(self) -> str:
@@ -110,7 +108,7 @@ class ActionLimiter:
 
     @property
     def qps(self) -> float:
-        """Calls a second; may be set at any time."""
+        """Calls a second. It may be set at any time."""
         return self._qps
 
     @qps.setter
@@ -137,7 +135,7 @@ class ActionLimiter:
 
     @property
     def last_throttled(self) -> float | None:
-        """When the server last refused a call for its rate, by ``time.monotonic``; None if never."""
+        """When the server last refused a call for its rate, by ``time.monotonic``. None if never."""
         return self._last_throttled
 
     @property
@@ -167,7 +165,7 @@ class ActionLimiter:
             priority: "interactive", or "bulk" for calls that let interactive ones go first.
             max_wait: The seconds that the call may wait, and may be expected to wait; None for any.
             owner: Who may abandon the call while it waits, see ``RateLimiter.abandon``. Anything hashable.
-            again: Whether the call has waited before; it then goes ahead of those which haven't.
+            again: Whether the call has waited before. It then goes ahead of those which haven't.
 
         Returns:
             A permit, of which exactly one of ``release`` and ``cancel`` is to be called.
@@ -187,9 +185,9 @@ class ActionLimiter:
             try:
                 permit = await call
             except BaseException:
-                self._leave(call)
+                self._withdraw(call)
                 raise
-        if not self._bucket.take_in_hand():
+        if not self._bucket.try_take():
             try:
                 await self._bucket.take()
             except BaseException:
@@ -284,7 +282,7 @@ class ActionLimiter:
         self._last_throttled = time.monotonic()
         self._throttle_log.note(self.permits, self._qps)
 
-    def _leave(self, call: WaitingCall) -> None:
+    def _withdraw(self, call: WaitingCall) -> None:
         """Leave the queue with a call that was cancelled while it waited, or as its permit came."""
         if call.get_loop() is not self._loop or self._loop.is_closed():
             return  # thrown away with its loop
@@ -312,7 +310,7 @@ class ActionLimiter:
 
     def _take_over(self, loop: asyncio.AbstractEventLoop) -> None:
         if self._pid != os.getpid():
-            self._start_afresh()
+            self._forget_parent()
         else:
             self._check_unused()
             self._forget_calls()

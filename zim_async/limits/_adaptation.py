@@ -63,7 +63,7 @@ class Adaptation:
         self._cuts_lately = 0.0
 
     def resize(self, size: int) -> None:
-        """Change the permits that the rate allows; what refusals taught about the old rate is forgotten."""
+        """Change the permits that the rate allows. What refusals taught about the old rate is forgotten."""
         self.size, self.permits = size, float(size)
 
     def grow(self, now: float) -> None:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Final
 
-from ..actions import PACKAGE_ACTIONS, Action, find_action_class, is_action_name, show_value
+from .._text import show_value
+from ..actions import PACKAGE_ACTIONS, Action, find_action_class, is_action_name
 from ..errors import ConfigError
 
-KNOWN: Final = tuple(kind.name for kind in PACKAGE_ACTIONS)
+PACKAGE_NAMES: Final = tuple(kind.name for kind in PACKAGE_ACTIONS)
 # How alike a slip is, as difflib has it: "DeletConv" .95, "CleerPeerMessage" .94. Other actions of the vendor
 # stay well below: "QueryPeerMessage" is like "ClearPeerMessage" by .75.
 SLIP: Final = 0.88
@@ -47,12 +48,12 @@ def _name_meant_by(name: str) -> str | None:
     import difflib  # for slips alone: importing this library would take a tenth longer
 
     lower = name.lower()
-    for known in KNOWN:
+    for known in PACKAGE_NAMES:
         if known.lower().startswith(lower) or lower.startswith(known.lower()):
             return known
-    alike = difflib.get_close_matches(lower, [known.lower() for known in KNOWN], n=1, cutoff=SLIP)
-    return next((known for known in KNOWN if known.lower() in alike), None)
+    alike = difflib.get_close_matches(lower, [known.lower() for known in PACKAGE_NAMES], n=1, cutoff=SLIP)
+    return next((known for known in PACKAGE_NAMES if known.lower() in alike), None)
 
 
 def _known() -> str:
-    return f"This package knows {', '.join(KNOWN)}; any other name goes in the vendor's spelling"
+    return f"This package knows {', '.join(PACKAGE_NAMES)}; any other name goes in the vendor's spelling"

@@ -36,7 +36,7 @@ from .window import Priority
 BANK: Final = 0.02  # seconds
 CYCLES_AVERAGED: Final = 3
 LONGEST_SLEEP: Final = 1.0  # seconds until the window looks again while calls wait, whatever it knows
-FEW: Final = 64  # permits that came back, too few to be worth forgetting
+FORGET_FROM: Final = 64  # permits that came back, too few to be worth forgetting
 # How far a reading of the clock may lag behind: the moment of a response, that is, may be later by so much.
 RESOLUTION: Final = time.get_clock_info("monotonic").resolution
 
@@ -82,7 +82,7 @@ class LocalWindow:
         self._chance = chance
         self._back: list[float] = []  # when permits come back, or came back and weren't forgotten yet, in order
         self._taken: deque[float] = deque()  # when the permits in flight were taken
-        self._forget_at = FEW
+        self._forget_at = FORGET_FROM
         self._cycle = 0.0  # seconds from taking a permit to its coming back, on average; 0 before the first
         self._bulk_due_at = -math.inf
         self._interactive_waiting = self._bulk_waiting = 0
@@ -110,7 +110,7 @@ class LocalWindow:
         return back and not self._taken and self.permits == self._adaptation.size
 
     def open(self, on_change: Callable[[], None]) -> None:
-        """Begin on the running event loop; see ``Window``."""
+        """Begin on the running event loop. See ``Window``."""
         self._loop, self._on_change = asyncio.get_running_loop(), on_change
         # Calls that are still in flight ended with their loop, now as far as can be known.
         self._back += [self._clock() + self._period] * len(self._taken)
@@ -138,7 +138,7 @@ class LocalWindow:
         self._set_timer()
 
     def estimated_wait(self, priority: Priority, ahead: int) -> float:
-        """Return the seconds until a call that comes now is likely to get a permit; see ``Window``."""
+        """Return the seconds until a call that comes now is likely to get a permit. See ``Window``."""
         now = self._clock()
         self._adaptation.grow(now)
         permits, cycle = int(self._adaptation.permits), self._expected_cycle(now)
@@ -175,7 +175,7 @@ class LocalWindow:
         self._taken.popleft()  # which of the calls in flight it was doesn't matter to the average
         if len(self._back) >= self._forget_at:
             del self._back[: bisect_right(self._back, now)]
-            self._forget_at = max(FEW, 2 * len(self._back))
+            self._forget_at = max(FORGET_FROM, 2 * len(self._back))
         if self._interactive_waiting or self._bulk_waiting:
             self._set_timer()
 

@@ -92,13 +92,13 @@ class Queue:
         return "interactive"
 
     def append(self, call: WaitingCall, *, again: bool) -> None:
-        """Add a call; one that has waited before goes ahead of those which haven't."""
+        """Add a call. One that has waited before goes ahead of those which haven't."""
         self._of(call.priority).append(call, again=again)
         if call.owner is not None:
             self._owned.setdefault(call.owner, set()).add(call)
 
     def pop(self, priority: Priority) -> WaitingCall | None:
-        """Remove and return the first call of a priority, which is to be given its permit; None if there is none."""
+        """Remove and return the first call of a priority, which is to be given its permit. None if there is none."""
         call = self._of(priority).pop()
         if call is not None:
             self._in_a_row = self._in_a_row + 1 if priority == "interactive" and self.bulk else 0

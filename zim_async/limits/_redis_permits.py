@@ -1,14 +1,14 @@
 """What one process holds of a shared quota, and what it says to the script in Redis (see ``_redis_step.lua``).
 
-Nothing here waits or connects. Times are this process's, by ``time.monotonic``. See ``_redis_window`` for the theory.
+Nothing here waits or connects. Times are this process's. See ``_redis_window`` for the theory.
 """
 
 from __future__ import annotations
 
 import math
 import os
-import time
 from bisect import insort
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, Literal, TypeAlias
 
@@ -16,7 +16,8 @@ from .._round_trip import RoundTrips
 
 # In seconds:
 TELL_WITHIN: Final = 0.2
-ASK_WITHIN: Final = 0.4
+ASK_WITHIN: Final = 0.35
+ASK_WITHIN_EACH: Final = 0.024  # of the processes that wait, if that is longer, lest a long line ask all the time
 USE_WITHIN: Final = 0.4
 ARRIVE_WITHIN: Final = 1.0  # what a lease leaves for the call to arrive, before the period that its permit is away
 RENEW_AFTER: Final = 0.7
@@ -34,12 +35,14 @@ class Booking:
 
     Attributes:
         name: How Redis knows it.
-        usable_at: When it may be used.
+        due_at: When it is free, as far as Redis can tell.
+        usable_at: When it may be used, since ways take some time at least.
         expires_at: Until when.
         for_bulk: Whether it was granted for a bulk call.
     """
 
     name: str
+    due_at: float
     usable_at: float
     expires_at: float
     for_bulk: bool
@@ -67,6 +70,9 @@ class Step:
 class SharedPermits:
     """The permits of one action that this process holds.
 
+    Args:
+        clock: Tells the time in seconds, and never goes back.
+
     Attributes:
         period: The seconds for which a permit is away after its response.
         hand: Permits that are booked, in order of their time.
@@ -77,7 +83,8 @@ class SharedPermits:
         round_trip: To Redis, in seconds, on average.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
         self.period = 1.0
         self.hand: list[Booking] = []
         self.in_use: dict[str, float] = {}
@@ -126,7 +133,7 @@ class SharedPermits:
             bulk: Bulk calls that wait.
             most: The permits that there are.
         """
-        soon = time.monotonic() + self.horizon
+        soon = self._clock() + self.horizon
         for_interactive = sum(not booking.for_bulk or booking.usable_at <= soon for booking in self.hand)
         wanted = min(most, max(0, interactive - for_interactive))
         return wanted, max(0, min(most, interactive + bulk - len(self.hand)) - wanted)
@@ -138,13 +145,13 @@ class SharedPermits:
         """
         if interactive and self._asked_for_bulk:
             return -math.inf
-        return min(self.ask_at, self._stepped_at + ASK_WITHIN)
+        return min(self.ask_at, self._stepped_at + max(ASK_WITHIN, ASK_WITHIN_EACH * self.line))
 
     def take(self) -> Booking | None:
         """Return a permit whose time has come, now in use."""
-        now = time.monotonic()
+        now = self._clock()
         while self.hand and self.hand[0].expires_at <= now:
-            self._tell("unused", self.hand.pop(0).name, now + self._lease)
+            self._give_back(self.hand.pop(0))
         if not self.hand or self.hand[0].usable_at > now:
             return None
         booking = self.hand.pop(0)
@@ -154,18 +161,18 @@ class SharedPermits:
     def take_unbooked(self) -> Booking:
         """Return a permit that Redis hasn't granted, now in use. Redis learns of it."""
         self._serial += 1
-        now = time.monotonic()
-        booking = Booking(f"{self._process}-{self._serial}", now, now, for_bulk=False)
+        now = self._clock()
+        booking = Booking(f"{self._process}-{self._serial}", now, now, now, for_bulk=False)
         self.in_use[booking.name] = now + RENEW_AFTER
         return booking
 
     def put_back(self, booking: Booking) -> None:
         """Take back a permit that was never sent."""
         self.in_use.pop(booking.name, None)
-        if booking.expires_at > time.monotonic():
+        if booking.expires_at > self._clock():
             insort(self.hand, booking, key=_usable_at)
         else:
-            self._tell("unused", booking.name, time.monotonic() + self._lease)
+            self._give_back(booking)
 
     def end(self, booking: Booking, late: float, min_round_trip: float) -> None:
         """Take back a permit whose request ended.
@@ -173,32 +180,34 @@ class SharedPermits:
         Args:
             booking: The permit.
             late: The seconds by which it is free again later than after its period.
-            min_round_trip: To the server, in seconds; 0 if not known.
+            min_round_trip: To the server, in seconds, or 0 if not known. See ``Permit``.
         """
         self.in_use.pop(booking.name, None)
-        if min_round_trip:
+        # Half of it is the way back. What is below 0 counts whole.
+        credit = min_round_trip / 2 if min_round_trip > 0 else min_round_trip
+        if min_round_trip > 0:
             self._server_round_trip = min_round_trip
-        self._tell("back", booking.name, time.monotonic() + self.period + late - min_round_trip / 2)
+        self._tell("back", booking.name, self._clock() + self.period + late - credit)
 
     def end_all(self) -> None:
         """Take back all permits: those in use as if their requests had ended now."""
         for name in self.in_use:
-            self._tell("back", name, time.monotonic() + self.period)
+            self._tell("back", name, self._clock() + self.period)
         self.in_use.clear()
         self.give_back(0)
 
     def give_back(self, waiting: int) -> None:
         """Give back what lies in hand beyond the calls that wait."""
         while len(self.hand) > waiting:
-            self._tell("unused", self.hand.pop().name, time.monotonic() + self._lease)
+            self._give_back(self.hand.pop())
 
     def tell_soon(self) -> None:
         """See to it that a step comes, though there is nothing to ask."""
-        self.tell_at = min(self.tell_at, time.monotonic() + TELL_WITHIN)
+        self.tell_at = min(self.tell_at, self._clock() + TELL_WITHIN)
 
     def begin(self, interactive: int, bulk: int) -> Step:
         """Begin a step that asks for so many permits."""
-        now = time.monotonic()
+        now = self._clock()
         for name, renew_at in self.in_use.items():
             if renew_at <= now:
                 self._told[name] = ("lease", now + LONG_LEASE + self.period)
@@ -227,7 +236,7 @@ class SharedPermits:
 
     def accept(self, step: Step, reply: list[int]) -> None:
         """Take the script's reply to a step."""
-        received_at = time.monotonic()
+        received_at = self._clock()
         self._seen, epoch, self.line, asks_in, for_interactive, *waits = reply
         if self._epoch:  # the first step connects too
             self._learn_round_trip(received_at - step.sent_at)
@@ -235,10 +244,9 @@ class SharedPermits:
             self._epoch = epoch
             self.tell_all_anew()
         for number, wait in enumerate(waits):
-            usable_at = received_at + wait / 1e6 - self.credit
-            expires_at = step.sent_at + wait / 1e6 + USE_WITHIN
-            name = f"{self._process}-{step.serial + number}"
-            insort(self.hand, Booking(name, usable_at, expires_at, number >= for_interactive), key=_usable_at)
+            due_at, expires_at = received_at + wait / 1e6, step.sent_at + wait / 1e6 + USE_WITHIN
+            name, for_bulk = f"{self._process}-{step.serial + number}", number >= for_interactive
+            insort(self.hand, Booking(name, due_at, due_at - self.credit, expires_at, for_bulk), key=_usable_at)
         if waits:
             self._granted_at = self._seen + max(waits)
         self._stepped_at = received_at
@@ -249,7 +257,7 @@ class SharedPermits:
 
     def take_back(self, step: Step) -> None:
         """Remember what a step that failed was to tell, and that it may have granted something all the same."""
-        now = time.monotonic()
+        now = self._clock()
         for serial in range(step.serial, step.serial + step.interactive + step.bulk):
             self._told[f"{self._process}-{serial}"] = ("unused", now + self._lease)
         self._told = {name: told for name, told in (step.told | self._told).items() if told[1] > now}
@@ -258,16 +266,19 @@ class SharedPermits:
 
     def tell_all_anew(self) -> None:
         """Have all that is held told to a quota that doesn't know of it."""
-        now = time.monotonic()
+        now = self._clock()
         self.in_use = dict.fromkeys(self.in_use, now)
         for booking in self.hand:
-            self._told[booking.name] = ("lease", booking.usable_at + self._lease)
+            self._told[booking.name] = ("lease", booking.due_at + self._lease)
         if not self.is_empty:
             self.tell_at = now
 
     def _learn_round_trip(self, seconds: float) -> None:
         self._redis_round_trips.add(seconds)
         self.round_trip += (seconds - self.round_trip) * (SMOOTHING if self.round_trip else 1.0)
+
+    def _give_back(self, booking: Booking) -> None:
+        self._tell("back", booking.name, booking.due_at)
 
     def _tell(self, kind: Kind, name: str, until: float) -> None:
         self._told[name] = (kind, until)

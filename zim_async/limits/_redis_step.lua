@@ -13,7 +13,7 @@ The quota is one sorted set. All times are Redis's own, in microseconds. Its mem
 
 1. A set without a mark, or with one that can't be, was lost. A new one begins, and permits that may be in use
    somewhere are over within its first period. A process that learns of a new epoch tells what it holds.
-2. What has ended is told first: "back" in so many microseconds. A permit that was never sent is free again from
+2. What has ended is told first: "back" in so many microseconds. A permit that was never used is free again from
    the time that it was booked for, and no earlier.
 3. Permits are dealt in the order in which they come free, each to the process that waits and was served the longest
    ago. Interactive calls go first, but for every tenth permit. All processes deal alike, so that each sees the
@@ -84,7 +84,7 @@ end
 changed.mark = now
 local opens = math.max(now, single.epoch + period)
 
--- What ended, is still in use, or was never sent.
+-- What ended, is still in use, or was never used.
 for i = TOLD, #ARGV, 3 do
   local kind, permit, at = ARGV[i], ARGV[i + 1], now + tonumber(ARGV[i + 2])
   if kind == 'lease' then
@@ -92,7 +92,7 @@ for i = TOLD, #ARGV, 3 do
   elseif kind == 'back' then
     remove('lease', permit)
     set('back', permit, at)
-  elseif leases[permit] then -- "unused"
+  elseif leases[permit] then -- "unused", if it was granted at all
     set('back', permit, leases[permit] - lease)
     remove('lease', permit)
   end
@@ -138,7 +138,8 @@ for _, want in ipairs({interactive, -bulk}) do
   end
 end
 
-local pace = math.min(single.pace or 0, now + period)
+single.pace = math.min(single.pace or 0, now + period)
+local pace = single.pace
 local function first_in_line(at)
   local bulk_first, first = pace + TENTH * slot <= at, nil
   for _, waiting in ipairs(line) do
@@ -183,7 +184,7 @@ while interactive + bulk > 0 do
     table.insert(granted[to.bulk], at - now)
     if to.bulk then
       bulk = bulk - 1
-      single.pace = math.max(single.pace or 0, known[1]) + PACE * slot
+      single.pace = math.max(single.pace, known[1]) + PACE * slot
       changed.pace = single.pace
     else
       interactive = interactive - 1

@@ -33,6 +33,7 @@ from ._adaptation import Adaptation
 from ._local import LocalWindow
 from ._redis_link import RedisLink, Unavailable
 from ._redis_permits import EARLY, Booking, SharedPermits
+from ._wakeup import Wakeup
 from .window import Permit, Priority
 
 log = logging.getLogger("zim_async")
@@ -75,6 +76,7 @@ class RedisWindow:
         connect: Returns the link to Redis of the running event loop.
         share: The part of the quota that this process uses by itself while Redis fails; None to fail its calls.
         address: Where Redis is, for messages.
+        clock: Tells the time in seconds, and never goes back.
         chance: Draws numbers from 0 to 1, evenly.
     """
 
@@ -87,6 +89,7 @@ class RedisWindow:
         connect: Callable[[], RedisLink],
         share: float | None,
         address: str,
+        clock: Callable[[], float] = time.monotonic,
         chance: Callable[[], float] = random.random,
     ) -> None:
         self._action = action
@@ -94,15 +97,16 @@ class RedisWindow:
         self._connect = connect
         self._share = share
         self._address = address
+        self._clock = clock
         self._chance = chance
-        self._permits = SharedPermits()
+        self._permits = SharedPermits(clock)
         self._local: LocalWindow | None = None  # while it stands in
         self._failure: str | None = None  # while calls are to fail
         self._not_before = -math.inf  # the next step, after one that failed
         self._interactive = self._bulk = 0
         self._on_change: Callable[[], None] = lambda: None
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._timer: asyncio.TimerHandle | None = None
+        self._is_open = False
+        self._wakeup = Wakeup(self._wake, clock)
         self._step_task: asyncio.Task[Unavailable | None] | None = None
         self._adaptation = Adaptation(1, chance)
         self.resize(qps)
@@ -115,7 +119,7 @@ class RedisWindow:
         """Calls that may be under way in any one second: as the rate allows, or fewer after refusals."""
         if self._local is not None:
             return self._local.permits
-        self._adaptation.grow(time.monotonic())
+        self._adaptation.grow(self._clock())
         return self._adaptation.permits
 
     @property
@@ -132,20 +136,21 @@ class RedisWindow:
             self._local.resize(qps * self._share)
 
     def open(self, on_change: Callable[[], None]) -> None:
-        """Begin on the running event loop; see ``Window``."""
-        self._loop, self._on_change = asyncio.get_running_loop(), on_change
+        """Begin on the running event loop. See ``Window``."""
+        self._is_open, self._on_change = True, on_change
+        self._wakeup.open(asyncio.get_running_loop())
         self._link = self._connect()
-        self._timer = self._step_task = None
+        self._step_task = None
         self._permits.end_all()
         if self._local is not None:
             self._local.open(on_change)
 
     async def close(self) -> None:
         """Tell Redis what ended, give back what lies in hand, and end what runs in the background."""
-        if self._loop is not asyncio.get_running_loop():
+        if not self._wakeup.runs_here:
             return
-        self._loop = None
-        self._stop_timer()
+        self._is_open = False
+        self._wakeup.close()
         if self._step_task is not None:
             await asyncio.wait({self._step_task})
         self._permits.give_back(0)
@@ -163,7 +168,7 @@ class RedisWindow:
         if self._local is not None:
             local = self._local.try_take(priority)
             permit = None if local is None else _RedisPermit(self, self._permits.take_unbooked(), local)
-        elif self._adaptation.pause_ends > time.monotonic():
+        elif self._adaptation.pause_ends > self._clock():
             return None
         else:
             booking = self._permits.take()
@@ -182,10 +187,10 @@ class RedisWindow:
         self._plan()
 
     def estimated_wait(self, priority: Priority, ahead: int) -> float:
-        """Return the seconds until a call that comes now is likely to get a permit; see ``Window``."""
+        """Return the seconds until a call that comes now is likely to get a permit. See ``Window``."""
         if self._local is not None:
             return self._local.estimated_wait(priority, ahead)
-        now, held = time.monotonic(), self._permits
+        now, held = self._clock(), self._permits
         pause = max(0.0, self._adaptation.pause_ends - now)
         if ahead < len(held.hand):
             return max(pause, held.hand[ahead].usable_at - now)
@@ -197,7 +202,7 @@ class RedisWindow:
 
     def _release(self, booking: Booking, min_round_trip: float, throttled: bool) -> None:
         if throttled:
-            self._adaptation.refuse(time.monotonic())
+            self._adaptation.refuse(self._clock())
             late = self._chance() * self._permits.period
         else:
             late = self._adaptation.lateness()
@@ -210,17 +215,15 @@ class RedisWindow:
 
     def _plan(self) -> None:
         """Have the window woken when the next permit in hand may be used, or the next step is due."""
-        if self._loop is None or not _runs_here(self._loop):
+        if not self._is_open or not self._wakeup.runs_here:
             return
-        self._stop_timer()
         waiting, hand = self._interactive + self._bulk, self._permits.hand
         if len(hand) > waiting:
             self._permits.tell_soon()
         at = self._step_due()
         if hand and waiting:
             at = min(at, max(hand[0].usable_at, self._adaptation.pause_ends))
-        if at < math.inf:
-            self._timer = self._loop.call_later(max(0.0, at - time.monotonic()), self._wake)
+        self._wakeup.set(at)
 
     def _step_due(self) -> float:
         if self._step_task is not None:
@@ -237,27 +240,21 @@ class RedisWindow:
     def _wanted(self) -> tuple[int, int]:
         return self._permits.wanted(self._interactive, self._bulk, int(self._adaptation.permits))
 
-    def _stop_timer(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-
     def _wake(self) -> None:
-        self._timer = None
-        now, hand = time.monotonic(), self._permits.hand
+        now, hand = self._clock(), self._permits.hand
         if hand and hand[0].usable_at <= now and self._interactive + self._bulk:
             self._on_change()
-        if self._loop is not None and self._step_due() <= now:
-            self._step_task = self._loop.create_task(self._step())
+        if self._is_open and self._step_due() <= now:
+            self._step_task = asyncio.create_task(self._step())
             self._step_task.add_done_callback(self._end_step)
         self._plan()
 
     async def _step(self) -> Unavailable | None:
         self._permits.give_back(self._interactive + self._bulk)
-        ends_at = time.monotonic() + DEADLINE
+        ends_at = self._clock() + DEADLINE
         failure = await self._try_step(*self._wanted(), DEADLINE)
         if failure is not None and failure.disconnected:
-            failure = await self._try_step(*self._wanted(), max(0.0, ends_at - time.monotonic()))
+            failure = await self._try_step(*self._wanted(), max(0.0, ends_at - self._clock()))
         return failure
 
     def _end_step(self, task: asyncio.Task[Unavailable | None]) -> None:
@@ -267,7 +264,7 @@ class RedisWindow:
             self._note_success()
         else:
             self._note_failure(failure)
-        if self._loop is not None:
+        if self._is_open:
             self._on_change()
             self._plan()
 
@@ -283,13 +280,13 @@ class RedisWindow:
 
     def _note_failure(self, failure: Unavailable) -> None:
         self._permits.give_back(0)
-        self._not_before = time.monotonic() + TRY_AGAIN
+        self._not_before = self._clock() + TRY_AGAIN
         text = f"the shared quota in Redis at {self._address} can't be used: {failure.reason}"
         if self._share is None:
             if self._interactive + self._bulk:
                 self._failure = f"{text}; nothing was sent. {failure.advice}."
         elif self._local is None:
-            self._local = LocalWindow(self._action, self._qps * self._share, chance=self._chance)
+            self._local = LocalWindow(self._action, self._qps * self._share, clock=self._clock, chance=self._chance)
             self._local.open(self._on_change)
             self._local.expect(self._interactive, self._bulk)
             log.warning("%s: %s; until it can, this process uses %g of it by itself", self._action, text, self._share)
@@ -301,10 +298,3 @@ class RedisWindow:
             self._local = None
             self._permits.tell_all_anew()
             log.warning("%s: Redis at %s is back, and the quota is shared again", self._action, self._address)
-
-
-def _runs_here(loop: asyncio.AbstractEventLoop) -> bool:
-    try:
-        return asyncio.get_running_loop() is loop
-    except RuntimeError:
-        return False

@@ -9,11 +9,11 @@ from weakref import WeakSet
 
 from ..actions import Action, find_action_class
 from ._action import ActionLimiter
-from ._checks import KNOWN, action_name, check_rate
+from ._checks import PACKAGE_NAMES, action_name, check_rate
 from ._local import LocalWindow
 from .window import WindowFactory
 
-DEFAULT_QPS: Final = 20.0
+DEFAULT_QPS: Final = Action.qps
 ABANDONED_AT_A_TIME: Final = 250
 Rate: TypeAlias = float | Mapping[str, float] | Mapping[Any, float]  # Any: names and classes; keys are invariant
 
@@ -112,8 +112,8 @@ class RateLimiter:
 
     @property
     def qps(self) -> Mapping[str, float]:
-        """Calls a second by action; set it, while running too, to a number or to a mapping of those to change."""
-        return {name: self._rate_of(name) for name in dict.fromkeys([*KNOWN, *self._rates, *self._limiters])}
+        """Calls a second by action. Set it, while running too, to a number or to a mapping of those to change."""
+        return {name: self._rate_of(name) for name in dict.fromkeys([*PACKAGE_NAMES, *self._rates, *self._limiters])}
 
     @qps.setter
     def qps(self, qps: Rate) -> None:

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Final, Literal, Self, TypeAlias, get_args
-from weakref import WeakSet
+from typing import Final, Literal, TypeAlias, get_args
 
-from ..actions import Action, show_value
+from .._text import show_value
 from ..errors import ConfigError
-from ._action import ActionLimiter
 from .limiter import Rate, RateLimiter
 
 try:
@@ -23,7 +20,7 @@ OnFailure: TypeAlias = Literal["closed", "local"]
 DEFAULT_SHARE: Final = 0.25
 
 
-class RedisRateLimiter:
+class RedisRateLimiter(RateLimiter):
     """The quota of one application, shared by all processes that use the same Redis.
 
     It is given to a client as ``limiter``, and does what a ``RateLimiter`` does. All processes should state the
@@ -34,7 +31,7 @@ class RedisRateLimiter:
             application has already. That client is never closed here. What was connected from a URL is
             disconnected with the last client that uses the limiter.
         app_id: The AppId.
-        qps: Calls a second by all processes together; see ``RateLimiter``.
+        qps: Calls a second by all processes together. See ``RateLimiter``.
         on_failure: What happens when Redis fails, which is decided within a second. "closed": calls raise
             ``QuotaUnavailableError``, and nothing is sent. "local": this process goes on by itself with a share of
             the quota, and returns to Redis when that is back.
@@ -70,61 +67,12 @@ class RedisRateLimiter:
             raise ConfigError(f"share must be a number above 0 and at most 1, not {show_value(share)}")
         self._app_id = app_id
         self._share = float(share) if on_failure == "local" else None
-        self._users: WeakSet[object] = WeakSet()
-        self._limiter = RateLimiter(qps, window=self._make_window)
+        super().__init__(qps, window=self._make_window)
 
     def __repr__(self) -> str:
-        if not hasattr(self, "_limiter"):
+        if not hasattr(self, "_share"):
             return "<RedisRateLimiter, not configured>"
-        return f"<RedisRateLimiter app_id={self._app_id} redis={self._source.address} {self._limiter!r}>"
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        await self.close()
-
-    def of(self, action: str | type[Action]) -> ActionLimiter:
-        """Return the limiter of an action; see ``RateLimiter.of``.
-
-        Args:
-            action: Its name in the vendor's spelling, or its class.
-
-        Raises:
-            ConfigError: The name isn't an action's, or looks like a slip in the name of a known one.
-        """
-        return self._limiter.of(action)
-
-    @property
-    def qps(self) -> Mapping[str, float]:
-        """Calls a second by action; set it, while running too, to a number or to a mapping of those to change."""
-        return self._limiter.qps
-
-    @qps.setter
-    def qps(self, qps: Rate) -> None:
-        self._limiter.qps = qps
-
-    @property
-    def idle(self) -> bool:
-        """Whether nothing is lost if the limiter is forgotten."""
-        return self._limiter.idle
-
-    async def abandon(self, owner: object, reason: str) -> None:
-        """Fail the waiting calls of an owner with ``ClosedError``.
-
-        Args:
-            owner: What was given to ``acquire``.
-            reason: The error's text.
-        """
-        await self._limiter.abandon(owner, reason)
-
-    def attach(self, user: object) -> None:
-        """Note who uses the limiter, for as long as it lives or until it is detached.
-
-        Args:
-            user: A client, say.
-        """
-        self._users.add(user)
+        return f"<RedisRateLimiter app_id={self._app_id} redis={self._source.address} {super().__repr__()}>"
 
     async def detach(self, user: object) -> None:
         """Note who uses the limiter no more. With the last one, it is closed.
@@ -132,7 +80,7 @@ class RedisRateLimiter:
         Args:
             user: As given to ``attach``.
         """
-        self._users.discard(user)
+        await super().detach(user)
         if not self._users:
             await self.close()
 
@@ -141,7 +89,7 @@ class RedisRateLimiter:
 
         A client that was given is left connected. A later call begins anew.
         """
-        await self._limiter.close()
+        await super().close()
         await self._source.close()
 
     def _make_window(self, action: str, qps: float) -> RedisWindow:

@@ -6,11 +6,13 @@ from typing import Final
 
 from .limiter import RateLimiter
 
-FEW: Final = 16
+SWEEP_FROM: Final = 16
 
 
 _limiters: Final[dict[tuple[str, int], RateLimiter]] = {}
-_swept_at = FEW  # limiters; a sweep each time that they have doubled costs the same for each, however many there are
+_swept_at = (
+    SWEEP_FROM  # limiters; a sweep each time that they have doubled costs the same for each, however many there are
+)
 
 
 def shared_limiter(domain: str, app_id: int, user: object) -> RateLimiter:
@@ -39,4 +41,4 @@ def _sweep() -> None:
     for key, limiter in list(_limiters.items()):
         if limiter.idle:
             del _limiters[key]
-    _swept_at = max(FEW, 2 * len(_limiters))
+    _swept_at = max(SWEEP_FROM, 2 * len(_limiters))

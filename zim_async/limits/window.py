@@ -16,16 +16,17 @@ How the two halves talk to each other:
 7. ``open`` comes before everything else, on the event loop that is used from then on. It comes again when another
    loop takes over from one that was closed or has no calls. Permits on their way back stay so. Permits whose end
    wasn't told are never told of any more: their calls ended with their loop, now as far as can be known. A
-   forked child makes windows of its own. ``close`` returns what lies in hand; the next ``open`` begins anew.
+   forked child makes windows of its own. ``close`` returns what lies in hand. The next ``open`` begins anew.
 8. Nothing but ``close`` blocks or awaits.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Final, Literal, Protocol, TypeAlias, get_args
+from typing import Final, Protocol, TypeAlias, get_args
 
-Priority: TypeAlias = Literal["interactive", "bulk"]
+from ..actions import Priority as Priority  # part of what a window is asked
+
 PRIORITIES: Final[tuple[Priority, ...]] = get_args(Priority)
 
 
@@ -36,7 +37,8 @@ class Permit(Protocol):
         """Note that the request ended, in whatever way.
 
         Args:
-            min_round_trip: What every round trip to the server takes at least, in seconds.
+            min_round_trip: What every round trip to the server takes at least, in seconds. Below 0 for a request
+                that was abandoned: it may still arrive, up to so many seconds from now.
             throttled: Whether the server refused the request for its rate.
         """
 
@@ -68,12 +70,20 @@ class Window(Protocol):
     def try_take(self, priority: Priority) -> Permit | None:
         """Return a permit if one is in hand for a call of that priority.
 
+        Args:
+            priority: The call's.
+
         Raises:
             ZimError: The quota can't be reached.
         """
 
     def expect(self, interactive: int, bulk: int) -> None:
-        """Take note of how many calls of each priority wait now; of none if both are 0."""
+        """Take note of how many calls wait now.
+
+        Args:
+            interactive: The interactive ones.
+            bulk: The bulk ones.
+        """
 
     def estimated_wait(self, priority: Priority, ahead: int) -> float:
         """Return the seconds until a call that comes now is likely to get a permit.
@@ -84,7 +94,11 @@ class Window(Protocol):
         """
 
     def resize(self, qps: float) -> None:
-        """Change the rate, in calls a second."""
+        """Change the rate.
+
+        Args:
+            qps: Calls a second.
+        """
 
 
 WindowFactory: TypeAlias = Callable[[str, float], Window]  # from an action's name and its calls a second

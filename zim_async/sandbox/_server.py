@@ -15,7 +15,8 @@ from typing import Any, Final, NamedTuple, Self
 from aiohttp import web
 
 from .._codes import RULES, SUCCESS, code_of
-from ..actions import MAX_REQUEST_BYTES, ConvType, is_action_name, show_value
+from .._text import show_value
+from ..actions import ConvType, is_action_name
 from ..errors import ApiError, InvalidArgumentError
 from ._conversations import Conversations
 from ._counting import COUNTERS, Counter, Counting, SlidingSecond
@@ -24,6 +25,7 @@ from ._gate import PUBLIC_PARAMETERS, Gate
 from ._handlers import Handler, Handlers, Parameters, refusal
 
 MAX_RECORDED: Final = 1_000_000
+MAX_BODY_BYTES: Final = 16 * 2**20  # more than a client sends
 MAX_LINE_BYTES: Final = 64 * 2**10  # a GET carries its parameters in the first line
 
 
@@ -98,7 +100,7 @@ class Sandbox:
 
     async def __aenter__(self) -> Self:
         self._closing = asyncio.Event()
-        app = web.Application(client_max_size=2 * MAX_REQUEST_BYTES)
+        app = web.Application(client_max_size=MAX_BODY_BYTES)
         app.router.add_route("POST", "/", self._respond)
         app.router.add_route("GET", "/", self._respond)
         # No access log: its lines hold the signed URL.
