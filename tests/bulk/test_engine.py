@@ -43,14 +43,14 @@ async def test_progress_adds_up_at_every_moment(zim: ZimClient, box: Sandbox) ->
 
 async def test_a_stop_drains_and_another_run_goes_on(zim: ZimClient, box: Sandbox, path: Path) -> None:
     stop = asyncio.Event()
-    report = await run_job(zim, some(500), journal=path, on_progress=stop_after(100, stop.set), stop=stop)
+    report = await run_job(zim, some(2_000), journal=path, on_progress=stop_after(100, stop.set), stop=stop)
     assert report.interrupted
-    assert 100 <= report.done < 500
+    assert 100 <= report.done < 2_000
     assert len(box.arrivals) == report.done
     assert states(path) == {"done": report.done, "waiting": report.remaining}
     assert_at_rest(zim)
-    report = await run_job(zim, some(500), journal=path)
-    assert (report.done, report.interrupted, len(box.arrivals)) == (500, False, 500)
+    report = await run_job(zim, some(2_000), journal=path)
+    assert (report.done, report.interrupted, len(box.arrivals)) == (2_000, False, 2_000)
 
 
 async def test_a_stop_while_waiting_for_a_turn_ends_at_once(make_client: MakeClient, box: Sandbox) -> None:
