@@ -11,6 +11,7 @@ from zim_async import (
     AuthenticationError,
     ClosedError,
     ConvType,
+    NotFoundError,
     NotPermittedError,
     ProtocolError,
     QuotaUnavailableError,
@@ -275,6 +276,16 @@ async def test_not_found_after_an_attempt_that_may_have_been_applied_is_done(
     assert done.code == 660800002
     assert [code.code for code in report.codes] == [660800002]
     assert report.codes[0].count == 1
+
+
+async def test_not_found_after_an_attempt_of_the_same_call_that_may_have_been_applied_is_done(zim: ZimClient) -> None:
+    async def sign_anew(_action: Action, permit: Permit, _priority: Priority) -> Response:
+        permit.release()
+        error = NotFoundError("unknown", code=660800002)
+        error.maybe_applied = True
+        raise error
+
+    assert (await run_job(zim, some(4), attempt=sign_anew)).done == 4
 
 
 async def test_not_found_of_a_row_that_was_resumed_as_sent_is_done(zim: ZimClient, box: Sandbox, path: Path) -> None:

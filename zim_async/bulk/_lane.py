@@ -231,18 +231,18 @@ class Lane:
 
     def _judge(self, row: Row, error: ZimError, *, probe: bool) -> Mark:
         """Return what an error makes of a row, and draw from it what concerns the others."""
-        verdict = verdict_of(error)
+        verdict, unsettled = verdict_of(error), State.SENT if error.maybe_applied else row.state
         if verdict in (Verdict.RETRY, Verdict.SLOW_DOWN):
             self._note_failure(row, error, throttled=verdict is Verdict.SLOW_DOWN)
-            return Mark(row, State.SENT, State.SENT if error.maybe_applied else row.state, now())
+            return Mark(row, State.SENT, unsettled, now())
         if not isinstance(error, ApiError) or verdict in (Verdict.STOP, Verdict.FIX_CLOCK):
             self._stop.set(error)
-            return Mark(row, State.SENT, row.state, now())
+            return Mark(row, State.SENT, unsettled, now())
         self._note_response(probe=probe)
         state = State.REFUSED
         if isinstance(error, NotFoundError):
             # If an attempt before may have been applied, that it isn't there any more is our own doing.
-            ours = row.state is State.SENT or self._shared.counts_as_done(row.action, error)
+            ours = unsettled is State.SENT or self._shared.counts_as_done(row.action, error)
             state = State.DONE if ours else State.NOT_FOUND
         return Mark(row, State.SENT, state, now(), error.code, error.message or "", error.request_id or "")
 
