@@ -1,8 +1,8 @@
 """Several processes on one quota in Redis: refused calls, share of the quota, commands, fairness, waits.
 
 Real sockets, real time, and processes of their own for the counting server, Redis and every worker.
-`python -m benchmarks.shared_quota` (some 40 minutes) prints the tables, `--list` names the cells, and
-`--only CELL ...` plays some of them.
+`python -m benchmarks.shared_quota` (some 40 minutes) prints the table, `--list` names the cells, and
+`--only CELL ...` plays some of them. The figures are kept in results/shared_quota.json.
 """
 
 import argparse
@@ -17,6 +17,7 @@ import time
 from bisect import bisect_left, bisect_right
 from collections.abc import Awaitable, Callable
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 
 import aiohttp
 
@@ -32,6 +33,7 @@ QPS = 20
 NETWORKS = {"loopback": [], "40+5 ms": ["--trip", "0.02", "--jitter", "0.005"]}
 BODY = {"FromUserId": "alice", "ConvId": "g7", "ConvType": 2}
 STARTING = 2.0  # seconds
+RESULTS = Path(__file__).with_name("results") / "shared_quota.json"
 ENDLESS = 100  # bulk calls at once in a process whose work doesn't end
 Acquire = Callable[[], Awaitable[object]]
 
@@ -249,15 +251,14 @@ async def play(cell: Cell) -> dict[str, float]:
         urls = base_url, f"redis://127.0.0.1:{port}"
         workers = list(await asyncio.gather(*(start_worker(cell.engine, *task, *urls) for task in tasks)))
         before = server.steps()
-        began = time.monotonic()
         for worker in workers:
             assert worker.stdin is not None
             worker.stdin.write(b"go\n")
         outputs = await gather_outputs(workers, cell.kill_after)
-        commands = server.steps() - before
+        steps = server.steps() - before
         arrivals = await fetch_arrivals(base_url)
         proxy.stop() if cell.to_redis else None
-    return figures(cell, began, [Work(**json.loads(output)) for output in outputs], arrivals, commands)
+    return figures(cell, [Work(**json.loads(output)) for output in outputs], arrivals, steps)
 
 
 async def start_worker(engine: str, task: str, amount: float, *urls: str) -> asyncio.subprocess.Process:
@@ -280,21 +281,23 @@ async def gather_outputs(workers: list[asyncio.subprocess.Process], kill_after: 
     return [output.decode() for output, _ in await asyncio.gather(*(worker.communicate() for worker in workers))]
 
 
-def figures(cell: Cell, began: float, works: list[Work], arrivals: list[float], commands: int) -> dict[str, float]:
-    ends = max(work.ended[-1] for work in works if work.ended)
+def figures(cell: Cell, works: list[Work], arrivals: list[float], steps: int) -> dict[str, float]:
+    """Return the figures of a run, from its first arrival on: a new quota waits a second before that."""
+    began, ends = arrivals[0], max(work.ended[-1] for work in works if work.ended)
+    burst = QPS if cell.processes else 0  # goes at once, and isn't counted; bulk calls are paced from the start
     if not cell.processes:
-        ends = min(ends, began + cell.seconds)
+        ends = min(ends, began + cell.seconds - STARTING)
     within = bisect_right(arrivals, ends)
     counter = COUNTERS["sliding"](QPS)
     refused = sum(not counter.accepts(at) for at in arrivals)
-    burst = QPS if cell.processes else 0  # goes at once, and isn't counted; bulk calls are paced from the start
     found = {
         "refused": refused,
         "worst second": max(in_the_last_second(arrivals)),
         "share": (within - refused - burst) / QPS / (ends - began),
-        "commands": commands / len(arrivals),
-        "most/least": fairness([work.ended for work in works]) if cell.processes or not cell.web else math.nan,
+        "steps": steps / len(arrivals),
     }
+    if not cell.web:
+        found["most/least"] = fairness([work.ended for work in works])
     waits = sorted(1000 * wait for work in works for wait in work.waits)
     if waits:
         found |= {"p50": statistics.median(waits), "p95": waits[int(0.95 * len(waits))], "worst": waits[-1]}
@@ -308,16 +311,22 @@ def fairness(ended: list[list[float]]) -> float:
     return max(counts) / max(1, min(counts))
 
 
-COLUMNS = ("refused", "worst second", "share", "commands", "most/least", "p50", "p95", "worst")
+COLUMNS = ("refused", "worst second", "share", "steps", "most/least", "p50", "p95", "worst")
 
 
 def row(name: str, found: dict[str, float]) -> str:
     shown = []
     for column in COLUMNS:
         value = found.get(column, math.nan)
-        digits = 3 if column == "share" else 2 if column in ("commands", "most/least") else 0
+        digits = 3 if column == "share" else 2 if column in ("steps", "most/least") else 0
         shown.append("" if math.isnan(value) else f"{value:.{digits}f}")
     return f"| {name} | {' | '.join(shown)} |"
+
+
+def keep(name: str, found: dict[str, float]) -> None:
+    kept = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
+    kept[name] = {figure: round(value, 3) for figure, value in found.items()}
+    RESULTS.write_text(json.dumps({cell: kept[cell] for cell in CELLS if cell in kept}, indent=1) + "\n")
 
 
 def main() -> None:
@@ -334,10 +343,14 @@ def main() -> None:
     if options.list:
         print("\n".join(CELLS))
         return
-    print("Commands: to Redis, for each call. Waits of the web's calls for their turn, in ms.\n")
+    print(
+        "Share of the ideal schedule, from the first arrival on. Steps in Redis for a call. Waits of the web in ms.\n"
+    )
     print(f"| processes x calls, round trip to Redis | {' | '.join(COLUMNS)} |\n|---|{'---|' * len(COLUMNS)}")
     for name in options.only or CELLS:
-        print(row(name, asyncio.run(play(CELLS[name]))), flush=True)
+        found = asyncio.run(play(CELLS[name]))
+        print(row(name, found), flush=True)
+        keep(name, found)
 
 
 if __name__ == "__main__":

@@ -37,7 +37,7 @@ class Run:
         """Wait until the quota is in use again."""
         await asyncio.sleep(2.5)
         before = len(self.arrivals)
-        await asyncio.sleep(2.0)
+        await asyncio.sleep(2.3)  # two cycles, and a bit
         assert len(self.arrivals) - before > 1.7 * QPS
 
     async def fails(self) -> None:
@@ -49,15 +49,15 @@ class Run:
 
 def check(arrivals: list[float]) -> None:
     times = sorted(arrivals)
-    assert all(later - earlier >= 1.0 for earlier, later in zip(times, times[QPS:], strict=False))
+    assert min(later - earlier for earlier, later in zip(times, times[QPS:], strict=False)) >= 1.0
 
 
 @contextlib.asynccontextmanager
 async def under_load(server: RedisServer) -> AsyncIterator[Run]:
     run = Run(server)
     users = [asyncio.create_task(load(server.url, run.arrivals.append, run.failures.append)) for _ in range(PROCESSES)]
-    await run.settle()
     try:
+        await run.settle()
         yield run
         await run.settle()
     finally:
@@ -204,11 +204,11 @@ async def test_the_permits_of_a_process_that_was_killed_are_back_soon() -> None:
             await asyncio.sleep(5.0)
             first.kill()
             killed_at = time.monotonic()
-            await asyncio.sleep(6.0)
+            await asyncio.sleep(6.5)
     times = [at for process in arrivals for at in process]
     check(times)
-    after = [at for at in times if killed_at + 2.5 < at <= killed_at + 5.5]
-    assert len(after) > 3 * 18
+    after = [at for at in times if killed_at + 2.6 < at <= killed_at + 6.0]  # three cycles, and a bit
+    assert len(after) > 2.7 * QPS
 
 
 async def test_a_cluster_serves_by_its_client_and_a_node_alone_says_what_it_is(tmp_path: Path) -> None:

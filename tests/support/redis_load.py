@@ -1,4 +1,4 @@
-"""Load on a shared quota over a network of 10 ms each way: in this process, or as one of its own.
+"""Load on a shared quota over a network of 20 ms: in this process, or as one of its own.
 
 ``python -m tests.support.redis_load URL`` prints the time of each arrival until it is ended.
 """
@@ -12,7 +12,7 @@ from zim_async import QuotaUnavailableError
 from zim_async.limits import ActionLimiter
 from zim_async.limits.redis import RedisRateLimiter
 
-TRIP = 0.01  # seconds
+ROUND_TRIP = 0.02  # seconds
 LANES = 30
 APP_ID = 77
 
@@ -26,10 +26,9 @@ async def lane(limiter: ActionLimiter, arrive: Callable[[float], None], fail: Ca
             fail(time.monotonic())
             await asyncio.sleep(0.1)
             continue
-        await asyncio.sleep(TRIP)
-        arrive(time.monotonic())
-        await asyncio.sleep(TRIP)
-        permit.release(min_round_trip=TRIP)
+        arrive(time.monotonic())  # what was sent arrives, whatever happens to this process
+        await asyncio.sleep(ROUND_TRIP)
+        permit.release(min_round_trip=ROUND_TRIP / 2)
 
 
 async def load(url: str, arrive: Callable[[float], None], fail: Callable[[float], None]) -> None:
