@@ -23,7 +23,7 @@ def lowest_dependencies() -> list[str]:
 
 
 @nox.session(python=["3.11", "3.12", "3.13"])
-@nox.parametrize("dependencies", ["newest", "lowest"])
+@nox.parametrize("dependencies", [nox.param("newest", id="newest"), nox.param("lowest", id="lowest")])
 def tests(session: nox.Session, dependencies: str) -> None:
     """Run the suite."""
     session.install("build")

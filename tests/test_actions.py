@@ -17,7 +17,7 @@ from zim_async import (
     QueryConversationList,
 )
 from zim_async._encoding import encode_query
-from zim_async.actions import Action, find_action_class
+from zim_async.actions import Action, check_action, find_action_class
 
 
 def test_bodies_are_the_vendors() -> None:
@@ -205,3 +205,26 @@ def test_nothing_takes_a_name_over_but_a_later_definition() -> None:
     assert find_action_class("QueryTwice") is Again
     assert Tagged("a", "b").name == "ClearPeerMessage"
     assert (Unfinished.name, Usurper.name) == ("QueryUnfinished", "DeleteConv")
+
+
+@dataclass(frozen=True)
+class Annotated(Action):
+    name: str = "Annotated"  # type: ignore[misc]
+
+
+@dataclass(frozen=True)
+class Unsure(Action):
+    name = "Unsure"
+    idempotent = "no"  # type: ignore[assignment]
+
+
+@dataclass(frozen=True)
+class Unbounded(Action):
+    name = "Unbounded"
+    max_response_bytes = None  # type: ignore[assignment]
+
+
+@pytest.mark.parametrize("action", [Annotated(), Unsure(), Unbounded()])
+def test_slips_in_a_class_of_ones_own_are_told(action: Action) -> None:
+    with pytest.raises(InvalidArgumentError, match=type(action).__name__):
+        check_action(action)

@@ -1,11 +1,25 @@
 """Single attempts, by a permit that is held: what bulk jobs build on."""
 
+import asyncio
 from collections.abc import AsyncIterator
 
+import aiohttp
 import pytest
 from yarl import URL
 
-from zim_async import ClearPeerMessage, ClosedError, ConvType, DeleteConv, RateLimiter, ServerBusyError, SessionManager
+from zim_async import (
+    ClearPeerMessage,
+    ClosedError,
+    ConvType,
+    DeleteConv,
+    NotFoundError,
+    RateLimiter,
+    RetryPolicy,
+    ServerBusyError,
+    SessionManager,
+    ZimClient,
+    ZimError,
+)
 from zim_async._call import Caller
 from zim_async._protocol import Credentials
 from zim_async.events import AttemptEnded, CallEnded, CallStarted, Emitter, Event
@@ -55,3 +69,40 @@ async def test_who_holds_a_permit_has_the_clock_learned_too(caller: Caller, limi
     box.clock_skew = 3_600
     action = ClearPeerMessage("alice", "bob")
     assert (await caller.attempt(action, await limiter.of(action.name).acquire(), "bulk")).attempts == 2
+
+
+async def test_what_an_earlier_attempt_may_have_done_is_told_in_the_end(box: Sandbox, limiter: RateLimiter) -> None:
+    box.drop_next(after_acting=True)
+    box.fail_next(code=660800002)
+    retry = RetryPolicy(first_backoff=0, longest_backoff=0)
+    async with ZimClient(box.app_id, box.server_secret, base_url=box.base_url, limiter=limiter, retry=retry) as zim:
+        with pytest.raises(NotFoundError) as caught:
+            await zim.send(ACTION)
+    assert caught.value.maybe_applied
+
+
+async def test_a_failure_after_the_close_began_waits_for_nothing(box: Sandbox, limiter: RateLimiter) -> None:
+    box.fail_next(code=1)
+    box.delay = 0.2
+    retry = RetryPolicy(first_backoff=20, longest_backoff=20, jitter=False)
+    zim = ZimClient(box.app_id, box.server_secret, base_url=box.base_url, limiter=limiter, retry=retry)
+    call = asyncio.create_task(zim.send(ACTION))
+    while not limiter.of(ACTION.name).in_flight:
+        await asyncio.sleep(0.01)
+    await asyncio.wait_for(zim.close(), 5)
+    with pytest.raises(ServerBusyError):
+        await asyncio.wait_for(call, 5)
+
+
+async def test_a_timeout_holds_when_the_close_of_a_lent_session_is_cancelled(box: Sandbox) -> None:
+    box.delay = 30
+    async with aiohttp.ClientSession() as session:
+        sessions = SessionManager(session=session)
+        url = URL(box.base_url)
+        call = asyncio.create_task(sessions.request("POST", url, "Action=X", b"{}", timeout=0.5, max_bytes=1))
+        await asyncio.sleep(0.1)
+        closing = asyncio.create_task(sessions.close())
+        await asyncio.sleep(0)
+        closing.cancel()
+        assert isinstance(await asyncio.wait_for(call, 5), ZimError)
+        await asyncio.wait([closing])

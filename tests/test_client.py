@@ -552,6 +552,12 @@ def test_from_env_reads_the_environment(monkeypatch: pytest.MonkeyPatch) -> None
         {"deadline": -1},
         {"sessions": SessionManager(), "session": object()},
         {"session": object()},
+        {"retry": 3},
+        {"limiter": 3},
+        {"sessions": 3},
+        {"observers": print},
+        {"region": 10**5000},
+        {"qps": 10**400},
     ],
 )
 def test_bad_configuration_is_refused_without_the_secret(options: dict[str, Any]) -> None:

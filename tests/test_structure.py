@@ -13,7 +13,7 @@ FLOORS = (
     {"_call_record", "_call"},
     {"client"},
     {"bulk"},
-    {"erase"},
+    {"erase", "_erase_reports"},
     {"sandbox"},
     {"pytest_plugin", "telemetry", "recipes"},
     {"cli", "__main__"},

@@ -127,6 +127,9 @@ class Caller:
         else:
             call = CallRecord(action, self._limiter.of(action.name), priority)
             call.permit, call.observed = turn, False
+        if policy is not None and not isinstance(policy, RetryPolicy):
+            call.permit.cancel()
+            raise InvalidArgumentError(f"retry must be a RetryPolicy, not {show_value(policy)}")
         outcome: Response | BaseException
         try:
             if call.ends_at == math.inf:
@@ -145,7 +148,7 @@ class Caller:
         if isinstance(outcome, Response):
             return outcome
         # Out here nothing is chained to it: a cancelled attempt's frames hold the signed URL.
-        raise _stamped(outcome, action, call.attempts)
+        raise _stamped(outcome, call)
 
     async def attempt(self, action: Action, permit: Permit, priority: Priority) -> Response:
         """Send an action once, by a permit that the caller holds.
@@ -154,12 +157,11 @@ class Caller:
             ZimError: Stamped with the action's name and the attempts made.
         """
         try:
-            ready = ready_to_send(action)
-        except InvalidArgumentError:
+            call = CallRecord(ready_to_send(action), self._limiter.of(action.name), priority)
+            self._start(call)
+        except BaseException:
             permit.cancel()
             raise
-        call = CallRecord(ready, self._limiter.of(action.name), priority)
-        self._start(call)
         try:
             outcome = await self._attempt(call, permit)
         except BaseException as error:
@@ -167,7 +169,7 @@ class Caller:
             raise
         self._end(call, outcome)
         if isinstance(outcome, ZimError):
-            raise _stamped(outcome, action, call.attempts)
+            raise _stamped(outcome, call)
         return outcome
 
     async def close(self) -> None:
@@ -196,7 +198,7 @@ class Caller:
             call.note_queued(call.started_at)
             return call
         self._end(call, error)
-        raise _stamped(error, call.action, 0)
+        raise _stamped(error, call)
 
     async def _finish(self, call: CallRecord, policy: RetryPolicy | None) -> Response | ZimError:
         """Make the first attempt, and further ones where they may help."""
@@ -267,6 +269,8 @@ class Caller:
                 method, self._url, query, action.body(), timeout=self._timeout, max_bytes=action.max_response_bytes
             )
         except BaseException as error:
+            if call.observed:
+                self._emitter.emit(call.attempt_ended(error, sent_at))
             permit.release(min_round_trip=-ARRIVAL_LAG)
             if isinstance(error, asyncio.CancelledError):
                 error.__traceback__ = None  # its frames hold the signed URL
@@ -283,7 +287,9 @@ class Caller:
         else:
             outcome, done = raw, False
             await self._end_unanswered(permit, raw)
-        if call.observed:
+        if isinstance(outcome, ClosedError):  # nothing was sent
+            call.attempts -= 1
+        elif call.observed:
             self._emitter.emit(call.attempt_ended(outcome, sent_at))
         return outcome if done else await self._fix_clock(call, outcome, skew)
 
@@ -324,9 +330,10 @@ class Caller:
             self._emitter.emit(call.ended(outcome))
 
 
-def _stamped(error: ZimError, action: Sendable, attempts: int) -> ZimError:
+def _stamped(error: ZimError, call: CallRecord) -> ZimError:
     """Return an error that knows the call it ended: the one place where errors learn that."""
-    error.action, error.attempts, error.idempotent = action.name, attempts, action.idempotent
+    error.action, error.attempts, error.idempotent = call.action.name, call.attempts, call.action.idempotent
+    error.maybe_applied |= call.maybe_applied
     return error
 
 

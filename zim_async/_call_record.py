@@ -48,7 +48,7 @@ class CallRecord:
         """Return the event of its start."""
         return CallStarted(self.action.name, self.priority, host, port)
 
-    def attempt_ended(self, outcome: Response | ZimError, sent_at: float) -> AttemptEnded:
+    def attempt_ended(self, outcome: Response | BaseException, sent_at: float) -> AttemptEnded:
         """Return the event of an attempt's end, which is now."""
         code, error = _code_and_error(outcome)
         return AttemptEnded(
@@ -60,7 +60,7 @@ class CallRecord:
             throttled=is_throttled(outcome),
             seconds=time.monotonic() - sent_at,
             queue_seconds=self.queued,
-            request_id=outcome.request_id,
+            request_id=outcome.request_id if isinstance(outcome, Response | ZimError) else None,
         )
 
     def retry_scheduled(self, error: ZimError, delay: float) -> RetryScheduled:
@@ -90,9 +90,9 @@ class CallRecord:
         )
 
 
-def is_throttled(outcome: Response | ZimError) -> bool:
+def is_throttled(outcome: object) -> bool:
     """Tell whether the server refused a request for its rate."""
-    return not isinstance(outcome, Response) and verdict_of(outcome) is Verdict.SLOW_DOWN
+    return isinstance(outcome, ZimError) and verdict_of(outcome) is Verdict.SLOW_DOWN
 
 
 def _code_and_error(outcome: Response | BaseException) -> tuple[int | None, str | None]:

@@ -8,6 +8,7 @@ from typing import Literal, TypeAlias
 
 from yarl import URL
 
+from ._text import show_value
 from .errors import ConfigError
 
 
@@ -37,7 +38,7 @@ def resolve(region: str | None, base_url: str | None) -> URL:
     except ValueError:
         host = None
     if host is None:
-        raise ConfigError(f"region must be one of {', '.join(Region)}, not {region!r}")
+        raise ConfigError(f"region must be one of {', '.join(Region)}, not {show_value(region)}")
     suffix = "" if host is Region.AUTO else f"-{host}"
     return URL(f"https://zim-api{suffix}.zego.im/")
 

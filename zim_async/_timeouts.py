@@ -53,8 +53,8 @@ class TimeoutGroup:
         return cancelled_before is not None and task.uncancel() <= cancelled_before
 
     def close(self) -> None:
-        """Stop the timer."""
-        if self._timer is not None:
+        """Stop the timer, unless calls are still under way."""
+        if self._timer is not None and not self._running:
             self._timer.cancel()
             self._timer = None
 

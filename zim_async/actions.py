@@ -212,6 +212,7 @@ PACKAGE_ACTIONS: Final[tuple[type[Action], ...]] = (
     ClearMemberGroupMessage,
     QueryConversationList,
 )
+_RESERVED: Final = frozenset({"name", "qps", "idempotent", "max_response_bytes", "body"})
 _checked_classes: Final[set[type]] = set(PACKAGE_ACTIONS)
 
 
@@ -224,11 +225,13 @@ def check_action(value: object) -> None:
     Raises:
         InvalidArgumentError: It isn't an ``Action``, or its class isn't a frozen dataclass with a well-formed name.
     """
-    kind = type(value)
-    if kind in _checked_classes:
+    if type(value) in _checked_classes:
         return
     if not isinstance(value, Action):
-        raise InvalidArgumentError(f"an Action is needed, such as ClearPeerMessage or DeleteConv, not {kind.__name__}")
+        raise InvalidArgumentError(
+            f"an Action is needed, such as ClearPeerMessage or DeleteConv, not {type(value).__name__}"
+        )
+    kind: type[Action] = type(value)
     name: object = getattr(kind, "name", None)
     if not is_action_name(name):
         raise InvalidArgumentError(
@@ -237,6 +240,14 @@ def check_action(value: object) -> None:
         )
     if not getattr(getattr(kind, "__dataclass_params__", None), "frozen", False):
         raise InvalidArgumentError(f"{kind.__name__} must be a frozen dataclass")
+    if reserved := sorted(_RESERVED.intersection(field_names(kind))):
+        raise InvalidArgumentError(
+            f"{kind.__name__}.{reserved[0]} must be a class attribute without annotation: annotated, it is a field"
+        )
+    if type(kind.idempotent) is not bool:
+        raise InvalidArgumentError(f"{kind.__name__}.idempotent must be True or False")
+    if type(kind.max_response_bytes) is not int or kind.max_response_bytes < 1:
+        raise InvalidArgumentError(f"{kind.__name__}.max_response_bytes must be an int of at least 1")
     _checked_classes.add(kind)
 
 

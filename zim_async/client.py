@@ -111,6 +111,13 @@ class ZimClient:
                 raise ConfigError(f"{name} must be a number of seconds {RANGE}, not {show_value(seconds)}")
         if sessions is not None and session is not None:
             raise ConfigError("give sessions or session, not both")
+        for name, option, kind in (
+            ("retry", retry, RetryPolicy),
+            ("limiter", limiter, RateLimiter),
+            ("sessions", sessions, SessionManager),
+        ):
+            if not isinstance(option, kind | None):
+                raise ConfigError(f"{name} must be a {kind.__name__}, not {show_value(option)}")
         self._limiter = limiter or shared_limiter(quota_domain(self._url), app_id, self)
         self._limiter.attach(self)
         if qps is not None:

@@ -12,81 +12,28 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-import json
 import os
 from collections import Counter
-from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from itertools import takewhile
-from typing import Any, Final, Literal, TypeAlias
+from typing import Final, Literal, TypeAlias
 
 from ._codes import Verdict, verdict_of
+from ._erase_reports import ErasedUser, UserSurvey, read_erasures, to_text
 from .actions import Action, ClearMemberGroupMessage, ClearPeerMessage, Conversation, ConvType, DeleteConv, check_id
-from .bulk import Group, History, Outcome, Progress, State, read_summaries, run_steps
+from .bulk import Group, History, Outcome, Progress, State, run_steps
 from .client import ZimClient
 from .errors import ApiError, InvalidArgumentError, NotFoundError, ProtocolError, QuotaUnavailableError, ZimError
 from .retry import RetryPolicy
+
+__all__ = ["ErasedUser", "UserSurvey", "erase_users", "read_erasures", "survey_users"]
 
 UNKNOWN_CONVERSATION: Final = 660800002
 MAX_ROUNDS: Final = 100
 _ONCE: Final = RetryPolicy(attempts=1)  # the job repeats by itself
 _Key: TypeAlias = tuple[str, ConvType]
-
-
-@dataclass(frozen=True, slots=True)
-class ErasedUser:
-    """What became of a user.
-
-    Attributes:
-        user_id: The user.
-        found: Conversations that were found, but for those to be kept.
-        cleared: Conversations whose messages were cleared.
-        deleted: Conversations that were taken off the list.
-        kept: Conversations that were to be kept, by the last list.
-        refused: How many conversations the server refused to clear or to delete, by return code.
-        still_listed: Conversations on the last list, but for those to be kept.
-        rounds: How often conversations were cleared and deleted.
-        not_found: The return code if the server doesn't know the user, None otherwise.
-        problem: Why the user's list couldn't be read, empty otherwise.
-        at: When the last list was read, in UTC.
-    """
-
-    user_id: str
-    found: int = 0
-    cleared: int = 0
-    deleted: int = 0
-    kept: int = 0
-    refused: Mapping[int, int] = field(default_factory=dict)
-    still_listed: int = 0
-    rounds: int = 0
-    not_found: int | None = None
-    problem: str = ""
-    at: datetime = field(default_factory=lambda: datetime.now(UTC))
-
-    @property
-    def erased(self) -> bool:
-        """Whether nothing is listed any more but what was to be kept, of a user that the server knows."""
-        return self.not_found is None and not self.problem and not self.still_listed
-
-
-@dataclass(frozen=True, slots=True)
-class UserSurvey:
-    """What erasing a user would begin with.
-
-    Attributes:
-        user_id: The user.
-        peers: One-to-one conversations that would be erased.
-        groups: Group conversations that would be erased.
-        kept: Conversations that would be kept.
-        not_found: The return code if the server doesn't know the user, None otherwise.
-    """
-
-    user_id: str
-    peers: int = 0
-    groups: int = 0
-    kept: int = 0
-    not_found: int | None = None
 
 
 async def erase_users(
@@ -183,21 +130,6 @@ async def survey_users(
         yield UserSurvey(user_id, types[ConvType.PEER], types[ConvType.GROUP], len(listed) - types.total())
 
 
-def read_erasures(path: str | os.PathLike[str]) -> Iterator[ErasedUser]:
-    """Yield the reports of the users that are finished, from a job's journal.
-
-    Args:
-        path: The journal's file.
-
-    Yields:
-        Each user's report, in the order in which they were finished.
-
-    Raises:
-        JournalError: It is no journal, damaged, or can't be read.
-    """
-    return map(_from_text, read_summaries(path))
-
-
 @dataclass(frozen=True, slots=True)
 class _Choice:
     """Which conversations are to be erased."""
@@ -261,7 +193,7 @@ class _Erasing:
         return [_clear(user_id, key) for key in left]
 
     def summary(self, group: Group) -> str:
-        return _to_text(self._reports[group.name])
+        return to_text(self._reports[group.name])
 
     async def finished(self, group: Group) -> None:
         report = self._reports.pop(group.name)
@@ -354,14 +286,3 @@ def _concerns_one_user(error: ApiError | ProtocolError) -> bool:
     if isinstance(error, ApiError):
         return verdict_of(error) is Verdict.FAIL
     return error.request_id is not None  # the response was the server's, but its list isn't what is documented
-
-
-def _to_text(report: ErasedUser) -> str:
-    values = {name: getattr(report, name) for name in ErasedUser.__dataclass_fields__}
-    return json.dumps(values | {"refused": list(report.refused.items()), "at": report.at.isoformat()})
-
-
-def _from_text(text: str) -> ErasedUser:
-    values: dict[str, Any] = json.loads(text)
-    refused, at = dict(values.pop("refused")), datetime.fromisoformat(values.pop("at"))
-    return ErasedUser(**values, refused=refused, at=at)

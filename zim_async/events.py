@@ -13,11 +13,13 @@ Example:
 
 from __future__ import annotations
 
+import inspect
 import logging
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 
+from ._text import show_value
 from .actions import Priority
 from .errors import ConfigError
 
@@ -126,11 +128,13 @@ class Emitter:
     """
 
     def __init__(self, observers: Iterable[Observer] = ()) -> None:
+        if not isinstance(observers, Iterable):
+            raise ConfigError(f"observers must be a list of callables, not {show_value(observers)}")
         self._observers = tuple(observers)
         self._failed: set[int] = set()  # places of observers that raised
         for observer in self._observers:
-            if not callable(observer):
-                raise ConfigError(f"an observer must be callable with one event, not {type(observer).__name__}")
+            if not callable(observer) or inspect.iscoroutinefunction(observer):
+                raise ConfigError(f"an observer must be a plain callable of one event, not {show_value(observer)}")
 
     @property
     def is_needed(self) -> bool:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from ._codes import Verdict, verdict_of
+from ._text import show_value
 from ._timeouts import MAX_SECONDS
 from .errors import ConfigError, ZimError
 
@@ -51,13 +52,13 @@ class RetryPolicy:
 
     def __post_init__(self) -> None:
         if type(self.attempts) is not int or self.attempts < 1:
-            raise ConfigError(f"attempts must be an int of at least 1, not {self.attempts!r:.80}")
+            raise ConfigError(f"attempts must be an int of at least 1, not {show_value(self.attempts)}")
         waits = (self.first_backoff, self.longest_backoff)
         numbers = all(isinstance(wait, int | float) and not isinstance(wait, bool) for wait in waits)
         if not numbers or not 0 <= waits[0] <= waits[1] <= MAX_SECONDS:
             raise ConfigError(
                 f"backoffs must satisfy 0 <= first_backoff <= longest_backoff <= {MAX_SECONDS:.0f} seconds,"
-                f" not {self.first_backoff!r:.80} and {self.longest_backoff!r:.80}"
+                f" not {show_value(self.first_backoff)} and {show_value(self.longest_backoff)}"
             )
 
     def backoff(self, failures: int) -> float:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import io
+import math
 import os
 import socket
 import time
@@ -47,7 +48,7 @@ class SessionManager:
 
     Args:
         session: A session of the caller's own. It lends its connections, default headers, authentication and
-            traces. It is never closed here, nor are cookies put in its jar.
+            traces, but not its ``proxy``. It is never closed here, nor are cookies put in its jar.
         trust_env: Whether proxies and ``.netrc`` of the environment apply.
         proxy: The URL of a proxy for https. It is never used for a server on this machine.
 
@@ -154,6 +155,8 @@ class SessionManager:
             ClosedError: It was used on another event loop, which is still open.
         """
         self._closed = True
+        if self._pid != os.getpid():
+            self._start_fresh()
         loop = asyncio.get_running_loop()
         if self._session is not None and self._loop is not loop and not _is_over(self._loop):
             raise ClosedError("close it on the event loop that it was used on")
@@ -174,7 +177,7 @@ class SessionManager:
 
     def _new_timeout(self, seconds: float, loop: asyncio.AbstractEventLoop) -> Timeout:
         # aiohttp times the connecting alone, so that a failure there is told apart from one after sending.
-        connecting = aiohttp.ClientTimeout(total=None, connect=CONNECT_SHARE * seconds)
+        connecting = aiohttp.ClientTimeout(total=None, connect=CONNECT_SHARE * seconds, ceil_threshold=math.inf)
         group = TimeoutGroup(seconds, loop, on_idle=lambda: self._timeouts.pop(seconds, None))
         timeout = self._timeouts[seconds] = (group, connecting)
         return timeout
@@ -289,7 +292,7 @@ def _to_transport_error(error: Exception, *, proxy_unused: bool = False) -> Tran
     name = type(error).__name__
     if isinstance(error, aiohttp.ClientConnectorCertificateError):
         return TransportError(
-            f"the server's certificate couldn't be verified ({name}); nothing was sent. Check the base URL,"
+            f"the server's certificate couldn't be verified ({name}); the request wasn't sent. Check the base URL,"
             " this machine's clock and its certificates, and whether a proxy answers for the server",
             maybe_applied=False,
             untrusted=True,
@@ -299,7 +302,7 @@ def _to_transport_error(error: Exception, *, proxy_unused: bool = False) -> Tran
         hint = proxy_unused and any(os.environ.get(name) for name in ("HTTPS_PROXY", "https_proxy"))
         return TransportError(
             f"no connection to the server ({name}{f': {reason}' if reason else ''});"
-            f" nothing was sent. Check the network, the region or the base URL{_PROXY_UNUSED if hint else ''}",
+            f" the request wasn't sent. Check the network, the region or the base URL{_PROXY_UNUSED if hint else ''}",
             maybe_applied=False,
         )
     if isinstance(error, TimeoutError):

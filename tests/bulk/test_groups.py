@@ -20,7 +20,8 @@ from zim_async import (
 )
 from zim_async.bulk import Group, Outcome, Progress, State, read_journal, read_summaries, remove_finished_journal
 from zim_async.bulk._engine import Engine
-from zim_async.bulk._groups import GroupJob, NextStep, run_steps
+from zim_async.bulk._group_job import GroupJob
+from zim_async.bulk._groups import NextStep, run_steps
 from zim_async.bulk._job import Options
 from zim_async.errors import NotFoundError, TransportError, ZimError
 from zim_async.sandbox import Sandbox

@@ -23,8 +23,9 @@ async def leave_groups(
 """
 
 from ._engine import OnProgress, path_of
+from ._group_job import History, Steps
 from ._group_table import Group
-from ._groups import History, Steps, run_groups, run_steps
+from ._groups import run_groups, run_steps
 from ._job import cleanup, plan
 from ._reader import JournalReader, read_journal, read_summaries, remove_finished_journal
 from ._records import CodeCount, Outcome, Progress, State

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
 from ..actions import Action
 from ._journal import Journal
 from ._journal_file import translate_errors
 from ._records import Outcome
-
-_UNLISTED: Final = "groups WHERE id <= ? AND state = 'o' AND id NOT IN (SELECT id FROM temp.listed)"
 
 
 class Group(NamedTuple):
@@ -22,43 +20,13 @@ class Group(NamedTuple):
     step: int
 
 
-def track_listed(journal: Journal) -> int:
-    """Remember from now on which groups are added again, and return the last that is here already."""
-    with translate_errors(journal.path):
-        journal.db.execute("CREATE TEMP TABLE listed (id INTEGER PRIMARY KEY)")
-        return int(journal.db.execute("SELECT coalesce(max(id), 0) FROM groups").fetchone()[0])
-
-
 def add(journal: Journal, names: Sequence[str]) -> int:
     """Take up the groups that aren't here yet, and return how many those were. ``begin`` goes before."""
     array = json.dumps(names, ensure_ascii=False)
-    listed = "INSERT OR IGNORE INTO temp.listed SELECT groups.id FROM json_each(?) JOIN groups ON name = value"
     insert = "INSERT OR IGNORE INTO groups (name, step, state) SELECT value, 0, 'o' FROM json_each(?)"
     with translate_errors(journal.path):
-        journal.db.execute(listed, (array,))
+        journal.note_listed("FROM json_each(?) JOIN groups ON name = value WHERE state = 'o'", array)
         return journal.db.execute(insert, (array,)).rowcount
-
-
-def count_unlisted(journal: Journal, known: int) -> int:
-    """Count the groups that are open from an earlier run, and weren't added again."""
-    with translate_errors(journal.path):
-        query = f"SELECT count(*) FROM {_UNLISTED}"  # noqa: S608, made of constants
-        return int(journal.db.execute(query, (known,)).fetchone()[0])
-
-
-def unlisted_examples(journal: Journal, known: int, count: int) -> tuple[str, ...]:
-    """Return the names of so many of them."""
-    with translate_errors(journal.path):
-        query = f"SELECT name FROM {_UNLISTED} LIMIT ?"  # noqa: S608
-        return tuple(name for (name,) in journal.db.execute(query, (known, count)).fetchall())
-
-
-def drop_unlisted(journal: Journal, known: int) -> None:
-    """Forget them, and what is open of them."""
-    with translate_errors(journal.path):
-        rows = f"DELETE FROM rows WHERE state IN ('w', 's') AND group_id IN (SELECT id FROM {_UNLISTED})"  # noqa: S608
-        journal.db.execute(rows, (known,))
-        journal.db.execute(f"DELETE FROM {_UNLISTED}", (known,))  # noqa: S608
 
 
 def count(journal: Journal) -> tuple[int, int]:

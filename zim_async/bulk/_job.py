@@ -195,14 +195,14 @@ class _Load:
     async def _compare(self) -> None:
         """Decide on the rows that are open from an earlier run and not in the input."""
         engine, unlisted = self._engine, self._options.unlisted
-        count = await engine.journal.do(Journal.unlisted)
+        count = await engine.journal.do(Journal.count_missing)
         if not count:
             return
         if unlisted == "drop":
-            await engine.journal.do(Journal.drop_unlisted)
+            await engine.journal.do(Journal.drop_missing)
             return
         engine.unlisted = count
-        engine.unlisted_examples = await engine.journal.do(Journal.unlisted_examples, EXAMPLES)
+        engine.unlisted_examples = await engine.journal.do(Journal.missing, EXAMPLES)
         if unlisted == "error":
             examples = " and ".join(ascii(action) for action in engine.unlisted_examples)
             raise InvalidArgumentError(

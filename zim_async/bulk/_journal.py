@@ -26,13 +26,17 @@ from ..actions import Action, field_names
 from ..errors import InvalidArgumentError, JournalError
 from . import _journal_file as journal_file
 from ._journal_file import damaged, translate_errors
+from ._listed import Listed
 from ._records import OPEN, CodeCount, Mark, Outcome, Row, State, Tally, to_datetime
 from ._stored_actions import check_class, class_of, from_values, to_text
 
 JobKind: TypeAlias = Literal["cleanup", "groups", "erase"]
 _LETTERS: Final = {state: state.value[0] for state in State}
 _STATES: Final = {letter: state for state, letter in _LETTERS.items()}
-_UNLISTED: Final = "rows WHERE id <= ? AND state IN ('w', 's') AND id NOT IN (SELECT id FROM temp.listed)"
+_SAME_ROWS: Final = (
+    "FROM json_each(?) JOIN rows ON group_id = 0 AND step = 0 AND class_id = ? AND fields = value"
+    " WHERE state IN ('w', 's')"
+)
 
 
 class _Class(NamedTuple):
@@ -52,7 +56,7 @@ class Journal:
         self._unused = lock is not None and last_written is None
         self.db = db
         self._lock = lock
-        self._known = 0  # rows up to this ID are from an earlier run
+        self._listed: Listed | None = None
         self._classes: dict[str, type[Action]] = {}  # met or looked up so far, by name
         with translate_errors(path):
             found = db.execute("SELECT app_id, host, kind FROM job").fetchone()
@@ -160,10 +164,9 @@ class Journal:
             return not self.db.execute("SELECT EXISTS (SELECT 1 FROM rows UNION SELECT 1 FROM groups)").fetchone()[0]
 
     def track_listed(self) -> None:
-        """Remember from now on which of the rows that are here already are added again."""
+        """Remember from now on what of an earlier run is given again: its rows, or its groups if it has any."""
         with translate_errors(self.path):
-            self._known = self.db.execute("SELECT coalesce(max(id), 0) FROM rows").fetchone()[0]
-            self.db.execute("CREATE TEMP TABLE listed (id INTEGER PRIMARY KEY)")  # on disk, if it grows
+            self._listed = Listed(self.db, "rows" if self.kind == "cleanup" else "groups")
 
     def add(self, actions: Iterable[Action], *, group_id: int = 0, step: int = 0) -> dict[str, int]:
         """Take up the actions that aren't here yet, and return how many of each name those were. ``begin`` goes before.
@@ -184,30 +187,43 @@ class Journal:
         with translate_errors(self.path):
             for name, same in alike.items():
                 number, array = self._stored[name].id, to_text(same, self._stored[name].fields)
-                if self._known:
-                    self._mark_listed(number, array)
+                if not group_id:
+                    self.note_listed(_SAME_ROWS, array, number)
                 new[name] = self.db.execute(insert, (group_id, step, number, now(), array)).rowcount
         return new
 
-    def unlisted(self) -> int:
-        """Count the rows that are open from an earlier run, and weren't added again."""
-        if not self._known:
-            return 0
-        with translate_errors(self.path):
-            query = f"SELECT count(*) FROM {_UNLISTED}"  # noqa: S608, made of constants
-            return int(self.db.execute(query, (self._known,)).fetchone()[0])
+    def note_listed(self, query: str, *values: object) -> None:
+        """Note as given again what a query finds, if that is tracked. See ``Listed.add``."""
+        if self._listed is not None:
+            self._listed.add(query, *values)
 
-    def unlisted_examples(self, count: int) -> tuple[Action, ...]:
-        """Return so many of them."""
-        query = f"SELECT class_id, fields FROM {_UNLISTED} LIMIT ?"  # noqa: S608
+    @property
+    def listed(self) -> Listed:
+        """What was given again since ``track_listed``."""
+        if self._listed is None:
+            raise RuntimeError("track_listed goes before")
+        return self._listed
+
+    def count_missing(self) -> int:
+        """Count what is open from an earlier run, and wasn't given again since ``track_listed``."""
         with translate_errors(self.path):
-            found = self.db.execute(query, (self._known, count)).fetchall()
+            return self.listed.count_missing()
+
+    def missing(self, count: int) -> tuple[Action, ...]:
+        """Return so many of those actions."""
+        with translate_errors(self.path):
+            found = self.listed.missing("class_id, fields", count)
         return tuple(self._build(number, json.loads(fields)) for number, fields in found)
 
-    def drop_unlisted(self) -> None:
-        """Forget them."""
+    def missing_groups(self, count: int) -> tuple[str, ...]:
+        """Return the names of so many of those groups."""
         with translate_errors(self.path):
-            self.db.execute(f"DELETE FROM {_UNLISTED}", (self._known,))  # noqa: S608
+            return tuple(name for (name,) in self.listed.missing("name", count))
+
+    def drop_missing(self) -> None:
+        """Forget all of that."""
+        with translate_errors(self.path):
+            self.listed.drop_missing()
 
     def reopen(self, state: State) -> None:
         """Have what came to an end in a state sent once more."""
@@ -328,14 +344,6 @@ class Journal:
                 f" {', '.join(stored.fields)}. Begin a new journal"
             )
         self._classes[action.name] = kind
-
-    def _mark_listed(self, class_id: int, array: str) -> None:
-        self.db.execute(
-            "INSERT OR IGNORE INTO temp.listed SELECT rows.id FROM json_each(?) JOIN rows"
-            " ON group_id = 0 AND step = 0 AND class_id = ? AND fields = value"
-            " WHERE rows.id <= ? AND state IN ('w', 's')",
-            (array, class_id, self._known),
-        )
 
     def _build(self, class_id: int, values: Sequence[object]) -> Action:
         stored = next(stored for stored in self._stored.values() if stored.id == class_id)

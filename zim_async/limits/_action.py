@@ -293,6 +293,7 @@ class ActionLimiter:
             self._expect()
         elif call.exception() is None:
             call.result().cancel()
+            self._bucket.try_take()  # that refunded a token, which the call hadn't taken yet
 
     def _time_out(self, call: WaitingCall, max_wait: float) -> None:
         if not call.done():

@@ -84,6 +84,7 @@ class LocalWindow:
         self._taken: deque[float] = deque()  # when the permits in flight were taken
         self._forget_at = FORGET_FROM
         self._cycle = 0.0  # seconds from taking a permit to its coming back, on average; 0 before the first
+        self._min_round_trip = 0.0  # as told last
         self._bulk_due_at = -math.inf
         self._interactive_waiting = self._bulk_waiting = 0
         self._permit = _LocalPermit(self)
@@ -143,7 +144,8 @@ class LocalWindow:
         self._adaptation.grow(now)
         permits, cycle = int(self._adaptation.permits), self._expected_cycle(now)
         back = self._back[bisect_right(self._back, now) :]
-        back += (max(now, taken_at + cycle) for taken_at in self._taken)
+        soonest = now + self._period - self._min_round_trip  # if all responses came now
+        back += (max(soonest, taken_at + cycle) for taken_at in self._taken)
         back.sort()
         times = [now] * min(permits - len(back), ahead + 1) + back[max(0, len(back) - permits) :]
         turn, place = divmod(ahead, permits)
@@ -164,6 +166,7 @@ class LocalWindow:
 
     def _release(self, min_round_trip: float, throttled: bool) -> None:
         now = self._clock()
+        self._min_round_trip = max(0.0, min_round_trip)
         back_at = now + self._period - min_round_trip
         if throttled:
             self._adaptation.refuse(now)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections.abc import Mapping
 from typing import Any, Final, Self, TypeAlias
 from weakref import WeakSet
@@ -85,9 +86,15 @@ class RateLimiter:
             owner: What was given to ``acquire``.
             reason: The error's text.
         """
-        for limiter in list(self._limiters.values()):
-            while limiter.abandon(owner, reason, ABANDONED_AT_A_TIME):  # noqa: ASYNC110, others take their turn
-                await asyncio.sleep(0)
+        limiters = list(self._limiters.values())
+        try:
+            for limiter in limiters:
+                while limiter.abandon(owner, reason, ABANDONED_AT_A_TIME):  # noqa: ASYNC110, others take their turn
+                    await asyncio.sleep(0)
+        except asyncio.CancelledError:  # then there is no time for others
+            for limiter in limiters:
+                limiter.abandon(owner, reason, sys.maxsize)
+            raise
 
     def attach(self, user: object) -> None:
         """Note who uses the limiter, for as long as it lives or until it is detached.
@@ -128,4 +135,4 @@ class RateLimiter:
         if (rate := self._rates.get(name, self._rate_of_all)) is not None:
             return rate
         kind = find_action_class(name)
-        return DEFAULT_QPS if kind is None else kind.qps
+        return DEFAULT_QPS if kind is None else check_rate(kind.qps)
