@@ -173,7 +173,7 @@ async def test_a_long_call_keeps_its_permit(processes: Made, redis_server: Redis
             (name, at) for name, at in redis_server.admin.zscan_iter(key(app_id)) if name[:5] == b"lease"
         ]
         seconds, microseconds = redis_server.admin.time()
-        return ends_at / 1e6 - seconds - microseconds / 1e6
+        return float(ends_at / 1e6 - seconds - microseconds / 1e6)
 
     async with asyncio.timeout(2.0):
         while seconds_left() < 5.0:
