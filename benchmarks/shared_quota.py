@@ -90,7 +90,10 @@ def limits_moving_window(url: str) -> Acquire:
     from limits.aio.storage import RedisStorage
     from limits.aio.strategies import MovingWindowRateLimiter
 
-    limiter, item = MovingWindowRateLimiter(RedisStorage(f"async+{url}")), RateLimitItemPerSecond(QPS)
+    limiter, item = (
+        MovingWindowRateLimiter(RedisStorage(f"async+{url}", implementation="redispy")),
+        RateLimitItemPerSecond(QPS),
+    )
 
     async def acquire() -> None:
         while not await limiter.hit(item, "key"):

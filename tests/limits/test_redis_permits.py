@@ -26,11 +26,11 @@ def permits(clock: Clock) -> SharedPermits:
     return SharedPermits(clock)
 
 
-def step(permits: SharedPermits, *waits: float, interactive: int = 0, bulk: int = 0, epoch: int = EPOCH) -> Step:
-    """Take one step that grants permits with so many seconds to wait."""
-    begun = permits.begin(interactive or len(waits), bulk)
+def step(permits: SharedPermits, *waits: float, now: float = 100.0, epoch: int = EPOCH) -> Step:
+    """Take one step that grants permits with so many seconds to wait, at a time by the clock of Redis."""
+    begun = permits.begin(len(waits), 0)
     granted = [round(wait * MICROSECONDS) for wait in waits]
-    permits.accept(begun, [NOW, epoch, 1, -1, len(waits), *granted])
+    permits.accept(begun, [round(now * MICROSECONDS), epoch, 1, -1, len(waits), *granted])
     return begun
 
 
@@ -68,6 +68,21 @@ def test_half_of_the_least_round_trip_is_taken_off_at_either_end(permits: Shared
     step(permits, 1.0)
     assert permits.hand[0].usable_at == pytest.approx(clock.now + 0.98)
     assert permits.hand[0].due_at == pytest.approx(clock.now + 1.0)
+
+
+def test_a_slow_reply_does_not_make_a_permit_late(permits: SharedPermits, clock: Clock) -> None:
+    step(permits, now=5000.0)
+    clock.now += 0.080
+    step(permits, 1.0, now=5000.030)  # 50 ms later than the reply before
+    assert permits.hand[0].due_at == pytest.approx(101.030, abs=0.0001)
+
+
+def test_a_clock_of_redis_that_was_set_is_believed(permits: SharedPermits, clock: Clock) -> None:
+    step(permits, now=5000.0)
+    step(permits, 1.0, now=6000.0)
+    assert permits.hand[0].due_at == pytest.approx(clock.now + 1.0)
+    step(permits, 2.0, now=50.0, epoch=EPOCH + 1)  # set back, which makes a new quota
+    assert permits.hand[1].due_at == pytest.approx(clock.now + 2.0)
 
 
 def test_a_permit_that_was_not_sent_serves_the_next_call(permits: SharedPermits) -> None:

@@ -26,6 +26,7 @@ RENEW_BEFORE: Final = 5.0  # its end
 EARLY: Final = 0.005  # before a permit's time, besides the way to Redis: what waking up may take
 SLACK: Final = 0.009
 SMOOTHING: Final = 0.2  # the part of each round trip in the average
+DRIFT: Final = 0.0005  # seconds a second by which two clocks may differ: NTP turns one by so much at most
 Kind: TypeAlias = Literal["lease", "back", "unused"]
 
 
@@ -98,6 +99,7 @@ class SharedPermits:
         self._process = os.urandom(8).hex()
         self._serial = 0
         self._seen = self._epoch = self._granted_at = 0  # microseconds, by the clock of Redis
+        self._ahead = -math.inf  # seconds of the clock of Redis before ours, at least
         self._redis_round_trips = RoundTrips()
         self._server_round_trip = 0.0
 
@@ -242,9 +244,11 @@ class SharedPermits:
             self._learn_round_trip(received_at - step.sent_at)
         if epoch != self._epoch:
             self._epoch = epoch
+            self._ahead = -math.inf
             self.tell_all_anew()
+        replied_at = self._replied_at(received_at)
         for number, wait in enumerate(waits):
-            due_at, expires_at = received_at + wait / 1e6, step.sent_at + wait / 1e6 + USE_WITHIN
+            due_at, expires_at = replied_at + wait / 1e6, step.sent_at + wait / 1e6 + USE_WITHIN
             name, for_bulk = f"{self._process}-{step.serial + number}", number >= for_interactive
             insort(self.hand, Booking(name, due_at, due_at - self.credit, expires_at, for_bulk), key=_usable_at)
         if waits:
@@ -252,7 +256,7 @@ class SharedPermits:
         self._stepped_at = received_at
         self.ask_at = -math.inf
         if asks_in >= 0:
-            self.ask_at = received_at + asks_in / 1e6 - self.credit - 1.5 * self.round_trip - EARLY
+            self.ask_at = replied_at + asks_in / 1e6 - self.credit - 1.5 * self.round_trip - EARLY
         self._asked_for_bulk = asks_in >= 0 and not step.interactive
 
     def take_back(self, step: Step) -> None:
@@ -272,6 +276,15 @@ class SharedPermits:
             self._told[booking.name] = ("lease", booking.due_at + self._lease)
         if not self.is_empty:
             self.tell_at = now
+
+    def _replied_at(self, received_at: float) -> float:
+        """Return when a reply would have come on the quickest way seen so far.
+
+        How far the clock of Redis is ahead is known at least from the quickest reply, and holds but for the drift.
+        """
+        ahead = self._seen / 1e6 - received_at
+        self._ahead = max(ahead, self._ahead - DRIFT * (received_at - self._stepped_at))
+        return received_at - (self._ahead - ahead)
 
     def _learn_round_trip(self, seconds: float) -> None:
         self._redis_round_trips.add(seconds)

@@ -7,7 +7,8 @@
 3. A permit is safe to use: the call arrives after it was granted, its response comes after it arrived, and the
    release is told after that. Each way over a network only adds to the distance. What every round trip takes at
    least may be taken off, half of it by who releases, for the way back, and half by who takes, for the way out.
-   That goes for the round trip to the server and for that to Redis.
+   That goes for the round trip to the server and for that to Redis. A slow reply from Redis costs nothing: what is
+   due when is known from the quickest.
 4. A permit that isn't used USE_WITHIN its time is given back unused, by this process's clock alone. So a process
    that slept wakes up to permits that it drops.
 5. Redis keeps a permit for a short lease, and longer only if told that its call is still under way. That is told
@@ -32,7 +33,7 @@ from ..errors import QuotaUnavailableError
 from ._adaptation import Adaptation
 from ._local import LocalWindow
 from ._redis_link import RedisLink, Unavailable
-from ._redis_permits import EARLY, Booking, SharedPermits
+from ._redis_permits import DRIFT, EARLY, Booking, SharedPermits
 from ._wakeup import Wakeup
 from .window import Permit, Priority
 
@@ -41,8 +42,8 @@ log = logging.getLogger("zim_async")
 DEADLINE: Final = 0.6  # seconds for a step, its repetition on a new connection included
 TRY_AGAIN: Final = 1.0  # seconds after a failure
 # Seconds by which a permit comes back later than a second after the response: the resolution of the clock, and how
-# much faster the clock of Redis may go (NTP turns one by half a millisecond a second at most).
-LATE: Final = time.get_clock_info("monotonic").resolution + 0.0005
+# much faster the clock of Redis may go.
+LATE: Final = time.get_clock_info("monotonic").resolution + DRIFT
 
 
 class _RedisPermit:
