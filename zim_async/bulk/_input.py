@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import AsyncGenerator, AsyncIterable, Iterable
+from itertools import islice
 from typing import Final, TypeAlias, TypeVar
 
 from .._text import show_value
@@ -18,13 +18,17 @@ BATCH: Final = 1_000
 
 async def batches(source: Source[T]) -> AsyncGenerator[list[T], None]:
     """Yield what an iterable has, many at a time."""
-    batch: list[T] = []
-    async with contextlib.aclosing(_each(source)) as each:
-        async for value in each:
-            batch.append(value)
-            if len(batch) == BATCH:
-                yield batch
-                batch = []
+    if not isinstance(source, AsyncIterable):
+        values = iter(source)
+        while batch := list(islice(values, BATCH)):
+            yield batch
+        return
+    batch = []
+    async for value in source:
+        batch.append(value)
+        if len(batch) == BATCH:
+            yield batch
+            batch = []
     if batch:
         yield batch
 
@@ -48,12 +52,3 @@ def check_actions(values: Iterable[Action], consequence: str = "nothing was sent
                 f" {show_value(value)}. Send it by zim.send, or set idempotent = True if repeating it does no harm"
             )
         raise InvalidArgumentError(f"{problem}; {consequence}")
-
-
-async def _each(source: Source[T]) -> AsyncGenerator[T, None]:
-    if isinstance(source, AsyncIterable):
-        async for value in source:
-            yield value
-    else:
-        for value in source:
-            yield value
