@@ -17,7 +17,7 @@ import pdoc.docstrings
 import pdoc.render
 
 import zim_async.bulk
-import zim_async.limits
+import zim_async.limits.redis
 
 CLIENT = SimpleNamespace(zim=zim_async.ZimClient)  # as it is called throughout
 PACKAGE = Path(zim_async.__file__).parent
@@ -79,6 +79,7 @@ def lost_names() -> set[str]:
             zim_async,
             zim_async.bulk,
             zim_async.limits,
+            zim_async.limits.redis,
             CLIENT,
             asyncio,
             builtins,

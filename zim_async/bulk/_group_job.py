@@ -47,16 +47,33 @@ class Steps(Protocol):
         """
 
     def summary(self, group: Group) -> str | None:
-        """Return what the journal is to say of a group that is finished. ``read_summaries`` has it."""
+        """Return what the journal is to say of a group that is finished. ``read_summaries`` has it.
+
+        Args:
+            group: The group.
+        """
 
     async def finished(self, group: Group) -> None:
-        """Take note that a group's end is on disk."""
+        """Take note that a group's end is on disk.
+
+        Args:
+            group: The group.
+        """
 
     def counts_as_done(self, action: Action, error: NotFoundError) -> bool:
-        """Tell whether an action that was not found has nothing left to do."""
+        """Return whether an action that was not found has nothing left to do.
+
+        Args:
+            action: The action.
+            error: The server's word.
+        """
 
     def waits_out(self, error: ZimError) -> bool:
-        """Tell whether ``next`` is to be called again later after an error, instead of ending the job."""
+        """Return whether ``next`` is to be called again later after an error, instead of ending the job.
+
+        Args:
+            error: What ``next`` raised.
+        """
 
 
 class GroupJob:

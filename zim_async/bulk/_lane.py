@@ -1,7 +1,7 @@
-"""One action's part of a bulk job: a fixed pool of workers behind one gate.
+"""One action's part of a bulk job: a pool of workers behind one gate.
 
 1. Only the worker at the gate reads rows and waits for a permit, at bulk priority. So the queue of the limiter
-   holds one call of the lane, however large the job is.
+   holds one call of the lane, however large the job is. Workers are added while all of them are busy, up to a bound.
 2. A row is marked as sent when its permit is held, and sent when that mark is on disk.
 3. What fails transiently is sent again in the lane's next pass, which begins when all rows were sent once and nothing
    is in flight any more. A pass that settled nothing is followed by a pause.
@@ -22,7 +22,6 @@ from .._protocol import Response
 from ..actions import Action
 from ..errors import (
     ApiError,
-    ClosedError,
     JournalError,
     NotFoundError,
     ProtocolError,
@@ -39,6 +38,7 @@ from ._stop import Stop
 
 Attempt: TypeAlias = Callable[[Action, Permit, Priority], Awaitable[Response]]
 
+MOST_WORKERS: Final = 300
 WRONG_SERVER: Final = (403, 404)  # what a proxy, a firewall or another web server answers
 
 
@@ -49,7 +49,7 @@ class Pace:
     Attributes:
         backoff: The pauses in an outage, and between passes that settle nothing.
         settling: Seconds after an earlier run's last calls, which the server still counts.
-        workers: Calls of one action in flight at most.
+        workers: Calls of one action in flight at most. It may be more where a higher rate asks for it.
         page: Rows read at a time.
     """
 
@@ -97,6 +97,8 @@ class Lane:
         self._journal, self._stop = shared.journal, shared.stop
         self._limiter = shared.limiter_of(name)
         self._gate = asyncio.Lock()
+        self._pool: asyncio.TaskGroup
+        self._workers = self._idle = 0
         self._rows: deque[Row] = deque()  # read, and not yet sent
         self._last_id = 0  # of those read in this pass
         self._again_from: int | None = None  # the first row of this pass that failed transiently
@@ -108,23 +110,34 @@ class Lane:
 
     async def run(self) -> None:
         """Send until all is settled, or the job ends."""
-        async with asyncio.TaskGroup() as workers:
-            for _ in range(self._shared.pace.workers):
-                workers.create_task(self._work())
+        async with asyncio.TaskGroup() as self._pool:
+            self._start_worker()
 
     def wake(self) -> None:
         """Have the gate look again at what there is to do."""
         self._change.set()
 
+    def _start_worker(self) -> None:
+        self._workers += 1
+        self._pool.create_task(self._work())
+
+    def _most_workers(self) -> float:
+        # A permit comes back with the response at the earliest: no more calls than the rate are ever in flight.
+        return max(self._shared.pace.workers, min(self._limiter.qps, MOST_WORKERS))
+
     async def _work(self) -> None:
         while True:
+            self._idle += 1
             async with self._gate:
+                self._idle -= 1
                 turn = await self._next_turn()
                 if turn is None:
                     return
                 if self.outage.reason is not None:  # a probe
                     await self._send(*turn)
                     continue
+                if not self._idle and self._workers < self._most_workers():
+                    self._start_worker()
             await self._send(*turn)
 
     # At the gate
@@ -148,10 +161,10 @@ class Lane:
     async def _take_permit(self) -> Permit | None:
         try:
             return await self._limiter.acquire("bulk", owner=self._shared)
-        except ClosedError as error:
-            self._stop.set(error)
         except QuotaUnavailableError as error:
             self.outage.fail(error)
+        except ZimError as error:
+            self._stop.set(error)
         return None
 
     async def _read_rows(self) -> bool:
@@ -218,18 +231,18 @@ class Lane:
 
     def _judge(self, row: Row, error: ZimError, *, probe: bool) -> Mark:
         """Return what an error makes of a row, and draw from it what concerns the others."""
-        verdict = verdict_of(error)
+        verdict, unsettled = verdict_of(error), State.SENT if error.maybe_applied else row.state
         if verdict in (Verdict.RETRY, Verdict.SLOW_DOWN):
             self._note_failure(row, error, throttled=verdict is Verdict.SLOW_DOWN)
-            return Mark(row, State.SENT, State.SENT if error.maybe_applied else row.state, now())
+            return Mark(row, State.SENT, unsettled, now())
         if not isinstance(error, ApiError) or verdict in (Verdict.STOP, Verdict.FIX_CLOCK):
             self._stop.set(error)
-            return Mark(row, State.SENT, row.state, now())
+            return Mark(row, State.SENT, unsettled, now())
         self._note_response(probe=probe)
         state = State.REFUSED
         if isinstance(error, NotFoundError):
             # If an attempt before may have been applied, that it isn't there any more is our own doing.
-            ours = row.state is State.SENT or self._shared.counts_as_done(row.action, error)
+            ours = unsettled is State.SENT or self._shared.counts_as_done(row.action, error)
             state = State.DONE if ours else State.NOT_FOUND
         return Mark(row, State.SENT, state, now(), error.code, error.message or "", error.request_id or "")
 

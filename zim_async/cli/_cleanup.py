@@ -22,6 +22,7 @@ from ._exit_codes import CREDENTIALS, DONE, JOB_CODES, JOB_HELP, USAGE, examples
 from ._files import STANDARD_INPUT
 from ._jobs import (
     JobOptions,
+    Work,
     check_outputs,
     end_job,
     exit_code,
@@ -96,27 +97,30 @@ def cleanup(
         check_outputs([("--failed", options.failed)], [path, *(Path(name) for name in files if name != STANDARD_INPUT)])
         if options.dry_run:
             return _plan(source, path, options, earlier, skip_bad=skip_bad)
-        app_id = 0
-
-        async def work(zim: ZimClient, on_progress: OnProgress, stop: asyncio.Event) -> Progress:
-            nonlocal app_id
-            app_id = zim.app_id
-            return await bulk.cleanup(
-                zim,
-                source.actions(),
-                journal=path,
-                on_progress=on_progress,
-                stop=stop,
-                unlisted="send" if earlier.resume else "error",
-                retry_not_found=earlier.retry_not_found,
-                retry_refused=earlier.retry_refused,
-            )
-
-        progress = run_job(work, options)
+        progress, app_id = run_job(_sender(source, path, earlier), options)
         finish_job(progress, path, options, source.format)
         notes = f"; {source.bad_rows} bad rows ({source.bad_lines} lines) left out" if source.bad_rows else ""
         print_report(progress, "zim-async cleanup", options, _bad(source), notes)
         return end_job(progress, options, app_id, path)
+
+
+def _sender(source: RowSource, path: Path, earlier: Earlier) -> Work[tuple[Progress, int]]:
+    """Return what sends the rows and returns where the job stands, and whose it is."""
+
+    async def send(zim: ZimClient, on_progress: OnProgress, stop: asyncio.Event) -> tuple[Progress, int]:
+        progress = await bulk.cleanup(
+            zim,
+            source.actions(),
+            journal=path,
+            on_progress=on_progress,
+            stop=stop,
+            unlisted="send" if earlier.resume else "error",
+            retry_not_found=earlier.retry_not_found,
+            retry_refused=earlier.retry_refused,
+        )
+        return progress, zim.app_id
+
+    return send
 
 
 def _plan(source: RowSource, path: Path, options: JobOptions, earlier: Earlier, *, skip_bad: bool) -> int:
