@@ -78,14 +78,14 @@ CELLS = {
 }
 
 
-def throttled(using: str, url: str) -> Acquire:
+async def throttled(using: str, url: str) -> Acquire:
     from throttled.asyncio import RedisStore, Throttled, per_sec
 
     throttle = Throttled(using=using, quota=per_sec(QPS, burst=QPS), store=RedisStore(server=url), timeout=600)
     return lambda: throttle.limit("key")
 
 
-def limits_moving_window(url: str) -> Acquire:
+async def limits_moving_window(url: str) -> Acquire:
     from limits import RateLimitItemPerSecond
     from limits.aio.storage import RedisStorage
     from limits.aio.strategies import MovingWindowRateLimiter
@@ -103,22 +103,16 @@ def limits_moving_window(url: str) -> Acquire:
     return acquire
 
 
-def pyrate(url: str) -> Acquire:
+async def pyrate(url: str) -> Acquire:
     from pyrate_limiter import Duration, Limiter, Rate, RedisBucket
     from redis.asyncio import Redis
 
-    made: list[Limiter] = []
-
-    async def acquire() -> None:
-        if not made:
-            bucket = await RedisBucket.init([Rate(QPS, Duration.SECOND)], Redis.from_url(url), "key")
-            made.append(Limiter(bucket))
-        await made[0].try_acquire_async("key")
-
-    return acquire
+    bucket = await RedisBucket.init([Rate(QPS, Duration.SECOND)], Redis.from_url(url), "key")
+    limiter = Limiter(bucket)
+    return lambda: limiter.try_acquire_async("key")
 
 
-ENGINES: dict[str, Callable[[str], Acquire]] = {
+ENGINES: dict[str, Callable[[str], Awaitable[Acquire]]] = {
     "throttled-py token bucket": lambda url: throttled("token_bucket", url),
     "throttled-py GCRA": lambda url: throttled("gcra", url),
     "limits moving window": limits_moving_window,
@@ -186,7 +180,7 @@ async def work_through_client(task: str, amount: float, base_url: str, redis_url
 
 async def work_through_engine(engine: str, calls: int, base_url: str, redis_url: str) -> Work:
     """Make the calls as a user of another library would, refused ones again."""
-    acquire, work = ENGINES[engine](redis_url), Work()
+    acquire, work = await ENGINES[engine](redis_url), Work()
     async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as session:
 
         async def call() -> None:

@@ -17,7 +17,7 @@ from .._round_trip import RoundTrips
 # In seconds:
 TELL_WITHIN: Final = 0.2
 ASK_WITHIN: Final = 0.35
-ASK_WITHIN_EACH: Final = 0.024  # of the processes that wait, if that is longer, lest a long line ask all the time
+ASK_WITHIN_EACH: Final = 0.028  # of the processes that wait, if that is longer, lest a long line ask all the time
 USE_WITHIN: Final = 0.4
 ARRIVE_WITHIN: Final = 1.0  # what a lease leaves for the call to arrive, before the period that its permit is away
 RENEW_AFTER: Final = 0.7
