@@ -91,3 +91,14 @@ def test_waits_are_expected_to_grow_while_refusals_go_on() -> None:
     assert 4.0 < once < 4.8 < often < 6.5
     assert adaptation.slowed(4.0, 40.0) == pytest.approx(4.0, rel=0.01)
     assert adaptation.slowed(400.0, 16.0) < 800.0
+
+
+def test_calls_that_go_on_being_refused_count_again() -> None:
+    adaptation = Adaptation(20, never)
+    assert adaptation.counted(100, 1.0, 10.0) == 100
+    for _ in range(50):
+        adaptation.refuse(10.0)
+    assert adaptation.counted(100, 1.0, 10.0) == 100  # one burst, which may be over
+    refused_each_second(adaptation, 11, 15)
+    assert 110 < adaptation.counted(100, 1.0, 15.0) <= 150
+    assert adaptation.counted(100, 1.0, 25.0) == 100

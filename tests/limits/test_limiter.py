@@ -635,6 +635,41 @@ def test_the_estimated_wait_is_near_the_truth_before_and_after_refusals(priority
     assert all(0.8 <= estimate / truth <= 1.2 for at, estimate, truth in waits if not 17.0 <= at < 21.0)
 
 
+@pytest.mark.parametrize("priority", ["interactive", "bulk"])
+@pytest.mark.parametrize("round_trip", [0.0, 0.04])
+def test_the_estimated_wait_is_near_the_truth_while_one_call_in_ten_is_refused(
+    priority: Priority, round_trip: float
+) -> None:
+    async def main(seed: int) -> list[tuple[float, float, float]]:
+        chance = dice(seed)
+        limiter, start = action_limiter(20, chance), virtual_clock.now()
+        waits, places = [], asyncio.Semaphore(100)
+
+        async def watched() -> None:
+            at, estimate, again = virtual_clock.now(), limiter.estimated_wait(priority), False
+            while True:
+                permit = await limiter.acquire(priority, again=again)
+                now = virtual_clock.now()
+                if not again:
+                    waits.append((at - start, estimate, now - at))
+                    places.release()
+                await asyncio.sleep(round_trip)
+                again = 20.0 <= now - start < 40.0 and chance() < 0.1
+                permit.release(min_round_trip=round_trip, throttled=again)
+                if not again:
+                    return
+
+        async with asyncio.TaskGroup() as calls:
+            while virtual_clock.now() < start + 60.0:
+                await places.acquire()
+                calls.create_task(watched())
+        return waits
+
+    waits = [wait for seed in range(3) for wait in virtual_clock.run(main(seed)) if wait[2] > 0.5]
+    for begin, end in ((0.0, 20.0), (20.0, 40.0), (40.0, 60.0)):
+        assert 0.8 <= mean(estimate / truth for at, estimate, truth in waits if begin <= at < end) <= 1.2
+
+
 @pytest.mark.parametrize("qps", [1e-9, 0.999, 1.5, 10**9])
 def test_rates_of_every_size_work(qps: float) -> None:
     async def main() -> None:

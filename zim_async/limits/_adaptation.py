@@ -20,8 +20,12 @@ Of the ``size`` permits that the rate allows, ``p`` are in use. ``s = p / size``
    While alone, one permit in ONE_IN is late by up to LATENESS_ALONE. That costs 1.3 ms a second, and opens gaps
    wide enough for a newcomer to be noticed by.
 
-9. Waits: cuts are expected to go on as in the last MEMORY seconds, for twice as long. At ``r`` cuts a second, pauses
-   take the part ``PAUSE * r`` of the time, and a wait of ``w`` seconds meets ``1 - c * r * w / 2`` of the permits.
+9. Waits: ``n`` is the cuts lately, which count less the older they are. Cuts are expected to go on ``r = n / MEMORY``
+   times a second, for ``3 * MEMORY * n`` seconds: what lasted long is likely to last. Pauses take the part
+   ``PAUSE * r`` of the time, and a wait of ``w`` seconds meets ``1 - c * r * w / 2`` of the permits.
+10. A refused call goes again ahead of those that wait. So if the part ``x`` of the calls is refused, ``m`` calls ahead
+    count as ``m * (1 + x)``. That needs a second cut, since the first may come from a burst that is over. Lost permits
+    and refused calls make a wait longer by the part MOST each, no more.
 
 `python -m benchmarks.sharing` plays the law on a virtual clock, where the constants were tuned. Up to 40 ms: .94 of the
 quota used and more, at most 1.4 % refused, the largest share within 1.8 times the smallest.
@@ -41,7 +45,8 @@ PAUSE: Final = 0.2  # seconds for which a refusal stops the whole action
 LATENESS: Final = 0.12
 LATENESS_ALONE: Final = 0.05
 ONE_IN: Final = 20
-MEMORY: Final = 3.0  # seconds for which a cut makes another one likely
+MEMORY: Final = 3.0  # seconds for which a refusal makes another one likely
+MOST: Final = 0.5
 MANY: Final = 100  # permits, among which there are gaps enough without
 
 
@@ -61,6 +66,7 @@ class Adaptation:
         self._last_cut = -math.inf
         self._grown_at = -math.inf
         self._cuts_lately = 0.0
+        self._refusals_lately = 0.0
 
     def resize(self, size: int) -> None:
         """Change the permits that the rate allows. What refusals taught about the old rate is forgotten."""
@@ -78,10 +84,11 @@ class Adaptation:
     def refuse(self, now: float) -> None:
         """Take a refusal into account."""
         self.grow(now)
+        self._refusals_lately = 1.0 + self._refusals_lately * _remembered(self.last_refusal, now)
         self.last_refusal = max(self.last_refusal, now)
         self.pause_ends = self.last_refusal + PAUSE
         if now - self._last_cut >= 1.0:
-            self._cuts_lately = 1.0 + self._cuts_lately * math.exp((self._last_cut - now) / MEMORY)
+            self._cuts_lately = 1.0 + self._cuts_lately * _remembered(self._last_cut, now)
             self._last_cut = now
             cut = min(DEEPEST_CUT, CUT * self.permits / self.size)
             self.permits = max(1.0, self.permits * (1.0 - cut))
@@ -93,9 +100,24 @@ class Adaptation:
             wait: The seconds it would take with the permits there are now.
             now: The time in seconds.
         """
-        cuts = self._cuts_lately * math.exp((self._last_cut - now) / MEMORY) / MEMORY
+        lately = self._cuts_lately * _remembered(self._last_cut, now)
+        cuts = lately / MEMORY
         loss = cuts * min(DEEPEST_CUT, CUT * self.permits / self.size)
-        return wait * (1.0 + PAUSE * cuts) * (1.0 + loss * min(wait, 2.0 * MEMORY) / 2.0)
+        return wait * (1.0 + PAUSE * cuts) * (1.0 + min(MOST, loss * min(wait, 3.0 * MEMORY * lately) / 2.0))
+
+    def counted(self, calls: int, cycle: float, now: float) -> int:
+        """Return as how many calls a queue counts if refused calls go again as in the last seconds.
+
+        Args:
+            calls: The calls in the queue.
+            cycle: The seconds from taking a permit to its coming back.
+            now: The time in seconds.
+        """
+        lately = self._cuts_lately * _remembered(self._last_cut, now)
+        if lately <= 1.0:
+            return calls
+        refusals = self._refusals_lately * _remembered(self.last_refusal, now) / MEMORY
+        return int(calls * (1.0 + min(MOST, min(1.0, lately - 1.0) * refusals * cycle / self.permits)))
 
     def lateness(self) -> float:
         """Draw the seconds by which a permit is to come back late after a call that wasn't refused."""
@@ -104,3 +126,8 @@ class Adaptation:
         if self.size <= MANY and self._chance() * ONE_IN < 1.0:
             return self._chance() * LATENESS_ALONE
         return 0.0
+
+
+def _remembered(since: float, now: float) -> float:
+    """Return the part that still counts of what was counted at ``since``."""
+    return math.exp((since - now) / MEMORY)

@@ -143,6 +143,7 @@ class LocalWindow:
         now = self._clock()
         self._adaptation.grow(now)
         permits, cycle = int(self._adaptation.permits), self._expected_cycle(now)
+        ahead = self._adaptation.counted(ahead, cycle, now)
         back = self._back[bisect_right(self._back, now) :]
         soonest = now + self._period - self._min_round_trip  # if all responses came now
         back += (max(soonest, taken_at + cycle) for taken_at in self._taken)
