@@ -137,13 +137,13 @@ def test_the_wait_counts_free_permits_those_coming_back_and_their_rounds(
     clock.now = 0.0
     take(window)
     clock.now = 0.6
-    # One permit comes back at 1.1. The other one's response is out: it is expected to take as long.
+    # One permit comes back at 1.1. The other one's response is out: it comes back a second from now at the soonest.
     assert window.estimated_wait("interactive", 0) == pytest.approx(0.5)
-    assert window.estimated_wait("interactive", 1) == pytest.approx(0.5)
+    assert window.estimated_wait("interactive", 1) == pytest.approx(1.0)
     assert window.estimated_wait("interactive", 2) == pytest.approx(0.5 + 1.1)
     window.resize(1)
-    assert window.estimated_wait("interactive", 0) == pytest.approx(0.5)
-    assert window.estimated_wait("interactive", 1) == pytest.approx(0.5 + 1.1)
+    assert window.estimated_wait("interactive", 0) == pytest.approx(1.0)
+    assert window.estimated_wait("interactive", 1) == pytest.approx(1.0 + 1.1)
 
 
 def test_a_window_is_idle_when_nothing_is_lost_with_it(make_window: Callable[..., LocalWindow], clock: Clock) -> None:
