@@ -15,7 +15,7 @@ import math
 import os
 import time
 from collections.abc import Coroutine
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from yarl import URL
 
@@ -31,6 +31,8 @@ from .limits import Permit, RateLimiter
 from .limits.window import PRIORITIES, Priority
 from .retry import RetryPolicy, repeat
 from .session import SessionManager
+
+T = TypeVar("T")
 
 ARRIVAL_LAG: Final = 0.25  # seconds within which an abandoned request has arrived, if it does
 _CLOSED: Final = "the client was closed while the call waited its turn; this attempt was not sent"
@@ -132,11 +134,10 @@ class Caller:
             raise InvalidArgumentError(f"retry must be a RetryPolicy, not {show_value(policy)}")
         outcome: Response | BaseException
         try:
-            if call.ends_at == math.inf:
-                outcome = await self._finish(call, policy)
-            else:
-                async with asyncio.timeout(call.time_left()):
-                    outcome = await self._finish(call, policy)
+            attempt = self._attempt(call, call.permit)
+            outcome = await (attempt if call.ends_at == math.inf else _within_deadline(call, attempt))
+            if not isinstance(outcome, Response):
+                outcome = await _within_deadline(call, self._repeat(call, outcome, policy or self._policy))
         except TimeoutError:
             outcome = _deadline_error(call)
         except ZimError as error:
@@ -199,13 +200,6 @@ class Caller:
             return call
         self._end(call, error)
         raise _stamped(error, call)
-
-    async def _finish(self, call: CallRecord, policy: RetryPolicy | None) -> Response | ZimError:
-        """Make the first attempt, and further ones where they may help."""
-        outcome = await self._attempt(call, call.permit)
-        if isinstance(outcome, Response):
-            return outcome
-        return await self._repeat(call, outcome, policy or self._policy)
 
     async def _repeat(self, call: CallRecord, error: ZimError, policy: RetryPolicy) -> Response:
         """Make further attempts after a first one that failed with ``error``."""
@@ -328,6 +322,11 @@ class Caller:
     def _end(self, call: CallRecord, outcome: Response | BaseException) -> None:
         if call.observed:
             self._emitter.emit(call.ended(outcome))
+
+
+async def _within_deadline(call: CallRecord, work: Coroutine[Any, Any, T]) -> T:
+    async with asyncio.timeout(None if call.ends_at == math.inf else call.time_left()):
+        return await work
 
 
 def _stamped(error: ZimError, call: CallRecord) -> ZimError:

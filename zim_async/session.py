@@ -125,7 +125,13 @@ class SessionManager:
                 proxy=self._proxy_for(host) if self._proxy else None,
                 middlewares=None if method == "POST" else (_send_once,),
             )
-            content = await _read_bounded(response, max_bytes)
+            try:
+                content = await response.content.read(max_bytes + 1)
+                if not response.content.at_eof():
+                    content = await _read_rest(response, content, max_bytes)
+            except BaseException:
+                response.close()
+                raise
         except asyncio.CancelledError:
             if not group.stop(task):
                 raise
@@ -272,16 +278,11 @@ async def _send_once(request: aiohttp.ClientRequest, handler: aiohttp.ClientHand
     raise aiohttp.ClientConnectionError(name)
 
 
-async def _read_bounded(response: aiohttp.ClientResponse, max_bytes: int) -> bytes:
+async def _read_rest(response: aiohttp.ClientResponse, content: bytes, max_bytes: int) -> bytes:
     """Read to the end, but at most one byte above the limit: aiohttp bounds neither size nor unpacking."""
     stream = response.content
-    try:
-        content = await stream.read(max_bytes + 1)
-        while len(content) <= max_bytes and not stream.at_eof():
-            content += await stream.read(max_bytes + 1 - len(content))
-    except BaseException:
-        response.close()
-        raise
+    while len(content) <= max_bytes and not stream.at_eof():
+        content += await stream.read(max_bytes + 1 - len(content))
     if not stream.at_eof():  # at its end, aiohttp has taken the connection back by itself
         response.close()
     return content
