@@ -31,6 +31,7 @@ from collections.abc import Callable
 from typing import Final
 
 from ._adaptation import Adaptation
+from ._wakeup import Wakeup
 from .window import Priority
 
 BANK: Final = 0.02  # seconds
@@ -88,9 +89,8 @@ class LocalWindow:
         self._bulk_due_at = -math.inf
         self._interactive_waiting = self._bulk_waiting = 0
         self._permit = _LocalPermit(self)
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._timer: asyncio.TimerHandle | None = None
-        self._wakes_at = math.inf
+        # A wake-up may be early. Then nothing is free yet, and the next is set when the limiter tells who waits.
+        self._wakeup = Wakeup(self._wake, clock)
         self._on_change: Callable[[], None] = lambda: None
         self._adaptation = Adaptation(1, chance)
         self.resize(qps)
@@ -112,7 +112,8 @@ class LocalWindow:
 
     def open(self, on_change: Callable[[], None]) -> None:
         """Begin on the running event loop. See ``Window``."""
-        self._loop, self._on_change = asyncio.get_running_loop(), on_change
+        self._wakeup.open(asyncio.get_running_loop())
+        self._on_change = on_change
         # Calls that are still in flight ended with their loop, now as far as can be known.
         self._back += [self._clock() + self._period] * len(self._taken)
         self._back.sort()
@@ -209,34 +210,17 @@ class LocalWindow:
     def _set_timer(self) -> None:
         """Have ``on_change`` called when the first of those who wait may go."""
         if not (self._interactive_waiting or self._bulk_waiting):
-            self._stop_timer()
+            self._wakeup.set(math.inf)
             return
-        loop = self._loop
-        if loop is None or not _runs_here(loop):
+        if not self._wakeup.runs_here:
             return  # the timer that is set will see to it
         now = self._clock()
         at = self._free_at(now)
         if not self._interactive_waiting:
             at = max(at, self._bulk_due_at)
         at = min(at, now + LONGEST_SLEEP)
-        if self._timer is None or at < self._wakes_at:
-            self._stop_timer()
-            self._wakes_at = at
-            self._timer = loop.call_later(max(0.0, at - now), self._wake)
-
-    def _stop_timer(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+        if at < self._wakeup.at:
+            self._wakeup.set(at)
 
     def _wake(self) -> None:
-        # A loop's timer may be early by its clock's resolution. Then nothing is free yet, and it is set again.
-        self._timer = None
         self._on_change()
-
-
-def _runs_here(loop: asyncio.AbstractEventLoop) -> bool:
-    try:
-        return asyncio.get_running_loop() is loop
-    except RuntimeError:
-        return False

@@ -22,11 +22,11 @@ class Wakeup:
         self._clock = clock
         self._loop: asyncio.AbstractEventLoop | None = None
         self._timer: asyncio.TimerHandle | None = None
-        self._at = math.inf
+        self.at = math.inf  # when it is due; infinity if it isn't set
 
     def open(self, loop: asyncio.AbstractEventLoop) -> None:
         """Use an event loop from now on, and forget what was set on another."""
-        self._loop, self._timer = loop, None
+        self._loop, self._timer, self.at = loop, None, math.inf
 
     def close(self) -> None:
         """Call nothing any more."""
@@ -48,14 +48,14 @@ class Wakeup:
             at: When, by the clock. Infinity for never.
         """
         if self._timer is not None:
-            if at == self._at:
+            if at == self.at:
                 return
             self._timer.cancel()
-            self._timer = None
+            self._timer, self.at = None, math.inf
         if at < math.inf and self._loop is not None:
-            self._at = at
+            self.at = at
             self._timer = self._loop.call_later(max(0.0, at - self._clock()), self._wake)
 
     def _wake(self) -> None:
-        self._timer = None
+        self._timer, self.at = None, math.inf
         self._on_wake()
