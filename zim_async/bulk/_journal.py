@@ -17,7 +17,7 @@ import json
 import os
 import sqlite3
 import time
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Final, Literal, NamedTuple, Self, TypeAlias
@@ -174,22 +174,22 @@ class Journal:
         Raises:
             InvalidArgumentError: Actions of that class can't be kept.
         """
-        alike: defaultdict[str, list[Action]] = defaultdict(list)
+        alike: defaultdict[type[Action], list[Action]] = defaultdict(list)
         for action in actions:
-            if self._classes.get(action.name) is not type(action):
-                self._learn(action)
-            alike[action.name].append(action)
+            alike[type(action)].append(action)
         insert = (
             "INSERT OR IGNORE INTO rows (group_id, step, class_id, fields, state, at)"
             " SELECT ?, ?, ?, value, 'w', ? FROM json_each(?)"
         )
-        new: dict[str, int] = {}
+        new: Counter[str] = Counter()
         with translate_errors(self.path):
-            for name, same in alike.items():
-                number, array = self._stored[name].id, to_text(same, self._stored[name].fields)
+            for kind, same in alike.items():
+                if self._classes.get(kind.name) is not kind:
+                    self._learn(same[0])
+                number, array = self._stored[kind.name].id, to_text(same, self._stored[kind.name].fields)
                 if not group_id:
                     self.note_listed(_SAME_ROWS, array, number)
-                new[name] = self.db.execute(insert, (group_id, step, number, now(), array)).rowcount
+                new[kind.name] += self.db.execute(insert, (group_id, step, number, now(), array)).rowcount
         return new
 
     def note_listed(self, query: str, *values: object) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import re
 import typing
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import MISSING, dataclass, fields
 from enum import Enum
 from types import NoneType
@@ -21,7 +21,8 @@ from ._files import excerpt
 from ._ids import find_excess, find_flaw, is_plain
 
 ACTION: Final = "action"
-Cells: TypeAlias = Mapping[str, object]  # a row, by column
+Columns: TypeAlias = tuple[str | None, ...]  # None is another program's
+Row: TypeAlias = tuple[Columns, Sequence[object]]  # and what stands in each
 
 
 class BadRow(Exception):  # noqa: N818, a row is bad, not a program

@@ -9,15 +9,14 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Callable, Iterator, Sequence
-from operator import itemgetter
+from collections.abc import Iterator, Sequence
 from typing import Final, TypeAlias
 
-from ._columns import ACTION, BadRow, Cells
+from ._columns import ACTION, BadRow, Columns, Row
 from ._files import Lines, excerpt
 from ._header import Header
 
-Found: TypeAlias = tuple[int, int, Cells | BadRow]  # its first and last lines, and what they hold
+Found: TypeAlias = tuple[int, int, Row | BadRow]  # its first and last lines, and what they hold
 
 _ONE_LINE: Final = (ACTION, "_id", "_type")  # how the columns end that hold no newline
 
@@ -25,7 +24,7 @@ _ONE_LINE: Final = (ACTION, "_id", "_type")  # how the columns end that hold no 
 def read_csv(lines: Lines, header: Header) -> Iterator[Found]:
     """Yield the rows, and what isn't one, with their line numbers. Blank rows are passed over."""
     reader = csv.reader(lines, delimiter=header.separator, skipinitialspace=header.skip_blanks, strict=True)
-    to_row = _row_maker(header)
+    columns = header.columns
     while True:
         lines.mark()
         first = lines.number + 1
@@ -33,9 +32,10 @@ def read_csv(lines: Lines, header: Header) -> Iterator[Found]:
             cells = next(reader)
             if not (text := "".join(cells)) or text.isspace():
                 continue
-            row = to_row(cells)
+            if len(cells) != len(columns):
+                cells = _fit(cells, header)
             if lines.number > first:
-                _check_newlines(row)
+                _check_newlines(columns, cells)
         except StopIteration:
             return
         except BadRow as error:
@@ -43,34 +43,24 @@ def read_csv(lines: Lines, header: Header) -> Iterator[Found]:
         except csv.Error as error:
             problem = _explain(error, several_lines=lines.number > first)
         else:
-            yield first, lines.number, row
+            yield first, lines.number, (columns, cells)
             continue
         lines.put_back(after=1)
         yield first, first, problem
 
 
-def _row_maker(header: Header) -> Callable[[list[str]], Cells]:
-    """Return what makes a row of a line's cells."""
+def _fit(cells: list[str], header: Header) -> list[str]:
+    """Return the cells of a row as many as the header has."""
     width = len(header.columns)
-    columns = [column for column in header.columns if column is not None]
-    places = [place for place, column in enumerate(header.columns) if column is not None]
-    pick: Callable[[list[str]], Sequence[str]]
-    pick = itemgetter(*places) if len(places) > 1 else lambda cells: [cells[place] for place in places]
-
-    def to_row(cells: list[str]) -> Cells:
-        if len(cells) != width:
-            if any(cell.strip() for cell in cells[width:]):
-                raise BadRow("more fields than the header has", f": {excerpt(header.separator.join(cells))}")
-            cells += [""] * (width - len(cells))
-        return dict(zip(columns, pick(cells), strict=True))
-
-    return to_row
+    if any(cell.strip() for cell in cells[width:]):
+        raise BadRow("more fields than the header has", f": {excerpt(header.separator.join(cells))}")
+    return cells[:width] + [""] * (width - len(cells))
 
 
-def _check_newlines(row: Cells) -> None:
-    for column, value in row.items():
-        if column.endswith(_ONE_LINE) and set("\r\n") & set(str(value)):
-            raise BadRow(f"a newline in {column}, or a quote that isn't closed", f": {excerpt(str(value))}")
+def _check_newlines(columns: Columns, cells: Sequence[str]) -> None:
+    for column, cell in zip(columns, cells, strict=True):
+        if column is not None and column.endswith(_ONE_LINE) and set("\r\n") & set(cell):
+            raise BadRow(f"a newline in {column}, or a quote that isn't closed", f": {excerpt(cell)}")
 
 
 def _explain(error: csv.Error, *, several_lines: bool) -> BadRow:

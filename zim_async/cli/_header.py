@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from ._columns import ACTION, Shape, key_of
+from ._columns import ACTION, Columns, Shape, key_of
 from ._files import BadFile, Lines, excerpt
 from ._naming import Naming
 
@@ -26,11 +26,11 @@ _RULE: Final = re.compile(r"[\s+|=-]*[-=]{2}[\s+|=-]*")
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """What the rows of a CSV are read by. ``columns`` has None for another program's."""
+    """What the rows of a CSV are read by."""
 
     separator: str
     skip_blanks: bool
-    columns: tuple[str | None, ...]
+    columns: Columns
 
 
 def read_header(lines: Lines, naming: Naming, shapes: Mapping[str, Shape]) -> Header:

@@ -69,10 +69,11 @@ def _read(lines: Lines, column: str) -> Iterator[tuple[int, str | BadRow]]:
     if not lines.skip_blank():
         return
     header = _header_of(lines, column)
+    place = header.columns.index(column)
     for first, _, row in read_csv(lines, header):
         if isinstance(row, BadRow):
             yield first, row
-        elif value := str(row[column]):
+        elif value := str(row[1][place]):
             yield first, value
 
 

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any, Final, NamedTuple, TypeAlias
 
-from ._columns import ACTION, BadRow, Cells
+from ._columns import ACTION, BadRow, Columns, Row
 from ._csv import Found
 from ._files import BadFile, Lines, excerpt
 from ._naming import Naming
@@ -17,7 +17,7 @@ MAX_OBJECT: Final = 2**20
 MAX_LAYOUTS: Final = 1_000
 _SEVERAL_LINES: Final = "an object over several lines, where JSON Lines has one object a line (jq -c writes them so)"
 _SPACE: Final = re.compile(r"[ \t\r\n]*")
-_Layout: TypeAlias = tuple[tuple[str, str], ...]  # keys, and the columns that they mean
+_Layout: TypeAlias = tuple[tuple[str, ...], Columns]  # keys, and the columns that they mean
 
 
 class _Doubled(NamedTuple):
@@ -69,7 +69,7 @@ class _RowMaker:
         self._naming = naming
         self._layouts: dict[tuple[str, ...], _Layout] = {}
 
-    def __call__(self, value: object) -> Cells:
+    def __call__(self, value: object) -> Row:
         if isinstance(value, _Doubled):
             raise BadRow("a key stands in the object twice", f": {excerpt(value.key)}")
         if not isinstance(value, dict):
@@ -80,16 +80,16 @@ class _RowMaker:
             layout = self._layout_of(value)
             if len(self._layouts) < MAX_LAYOUTS:
                 self._layouts[keys] = layout
-        return {column: value[key] for key, column in layout}
+        known, columns = layout
+        return columns, [value[key] for key in known]
 
     def _layout_of(self, value: Mapping[str, Any]) -> _Layout:
         if problem := self._naming.doubled(value):
             raise BadRow(problem)
-        pairs = ((key, self._naming.column(key)) for key in value)
-        layout = tuple((key, column) for key, column in pairs if column is not None)
-        if ACTION not in (*dict(layout).values(), *self._naming.fixed):
+        known = {key: column for key in value if (column := self._naming.column(key)) is not None}
+        if ACTION not in (*known.values(), *self._naming.fixed):
             raise BadRow("action is missing", f"; the keys are {excerpt(', '.join(value))}{_inside(value)}")
-        return layout
+        return tuple(known), tuple(known.values())
 
 
 def _inside(value: Mapping[str, Any]) -> str:

@@ -11,7 +11,7 @@ from rich.table import Table
 from .._text import escape_text
 from ..actions import Action
 from ..bulk import CodeCount, Outcome, Progress, State
-from ._columns import Cells, to_row
+from ._columns import to_row
 from ._display import duration
 from ._exit_codes import RESUME
 from ._files import excerpt
@@ -84,7 +84,7 @@ def report_values(progress: Progress) -> dict[str, object]:
     }
 
 
-def outcome_row(outcome: Outcome) -> Cells:
+def outcome_row(outcome: Outcome) -> dict[str, object]:
     """Return an outcome as a row, ready to be fed to a new job."""
     reasons = {"state": outcome.state.value, "code": outcome.code}
     if outcome.code:

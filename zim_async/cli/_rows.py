@@ -7,12 +7,13 @@ import gzip
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from types import MappingProxyType
-from typing import Final, Literal, NamedTuple, Self, TextIO, TypeAlias
+from typing import Any, Final, Literal, NamedTuple, Self, TextIO, TypeAlias
 
 from ..actions import Action
-from ._columns import ACTION, BadRow, Cells, Shape, key_of, known_shapes
+from ._columns import ACTION, BadRow, Columns, Row, Shape, key_of, known_shapes
 from ._csv import Found, read_csv
 from ._files import Lines, excerpt, name_of, open_text, translate_errors
 from ._header import read_header
@@ -21,6 +22,7 @@ from ._naming import Naming, make_naming
 
 Format: TypeAlias = Literal["csv", "jsonl"]
 _NOTHING: Final[Mapping[str, str]] = MappingProxyType({})
+_EMPTY: Final = (None, "")
 
 
 class Problem(NamedTuple):
@@ -29,6 +31,17 @@ class Problem(NamedTuple):
     text: str
     cause: str
     lines: int
+
+
+class _Pattern(NamedTuple):
+    """How rows with the same columns become the same action: worked out once, for a million of them."""
+
+    name: str
+    make: Callable[..., Action]
+    own: tuple[tuple[int, str, Callable[[Any], object]], ...]  # places of its fields, their columns and readers
+    foreign: tuple[int, ...]  # places of other actions' fields
+    required: tuple[str, ...]
+    fields: int  # how many of them a row can have
 
 
 class RowReader:
@@ -48,49 +61,59 @@ class RowReader:
     ) -> None:
         self.shapes: dict[str, Shape] = known_shapes(literal_ids=literal_ids)
         self.naming: Naming = make_naming(self.shapes, renames, fixed)
-        self._spellings: dict[str, Shape] = {}  # looked up so far
+        self._patterns: dict[tuple[Columns, object], _Pattern] = {}  # by columns and what the action is called
 
-    def to_action(self, row: Cells) -> Action:
+    def to_action(self, row: Row) -> Action:
         """Return the action that a row calls for.
 
         Raises:
             BadRow: There is none.
         """
-        fixed = self.naming.fixed
-        shape = self._shape(row.get(ACTION) or fixed.get(ACTION))
-        values: dict[str, object] = {}
-        for column, value in row.items():
-            if value is None or value == "":
-                continue
-            if (read := shape.readers.get(column)) is not None:
-                values[column] = read(value)
-            elif column != ACTION and not str(value).isspace():
+        columns, cells = row
+        called = cells[columns.index(ACTION)] if ACTION in columns else None
+        try:
+            pattern = self._patterns[columns, called]
+        except (KeyError, TypeError):  # new, or no name at all
+            pattern = self._learn(columns, called)
+        values = {column: read(cell) for place, column, read in pattern.own if (cell := cells[place]) not in _EMPTY}
+        for place in pattern.foreign:
+            if (cell := cells[place]) not in _EMPTY and not str(cell).isspace():
                 # A row that says more than its action can do was meant otherwise.
-                raise BadRow(f"{column} doesn't belong to {shape.name}", f": {excerpt(str(value))}")
-        for column, value in fixed.items():
-            if (read := shape.readers.get(column)) is not None:
-                values[column] = read(value)
-        if len(values) < len(shape.readers) and (missing := [c for c in shape.required if c not in values]):
+                raise BadRow(f"{columns[place]} doesn't belong to {pattern.name}", f": {excerpt(str(cell))}")
+        if len(values) < pattern.fields and (missing := [c for c in pattern.required if c not in values]):
             raise BadRow(f"{' and '.join(missing)} is missing")
         try:
-            return shape.kind(**values)
+            return pattern.make(**values)
         except ValueError as error:
-            raise BadRow(f"a value that {shape.name} doesn't take", f": {error}") from None
+            raise BadRow(f"a value that {pattern.name} doesn't take", f": {error}") from None
+
+    def _learn(self, columns: Columns, called: object) -> _Pattern:
+        fixed = self.naming.fixed
+        shape = self._shape(called or fixed.get(ACTION))
+        stated = {column: shape.readers[column](value) for column, value in fixed.items() if column in shape.readers}
+        places = [(place, column) for place, column in enumerate(columns) if column not in (None, ACTION)]
+        pattern = _Pattern(
+            name=shape.name,
+            make=partial(shape.kind, **stated) if stated else shape.kind,
+            own=tuple((place, column, shape.readers[column]) for place, column in places if column in shape.readers),
+            foreign=tuple(place for place, column in places if column not in shape.readers),
+            required=tuple(column for column in shape.required if column not in stated),
+            fields=len(shape.readers) - len(stated),
+        )
+        self._patterns[columns, called] = pattern
+        return pattern
 
     def _shape(self, called: object) -> Shape:
         if called is None or called == "":
             raise BadRow("action is missing")
         if not isinstance(called, str):
             raise BadRow("action must be a name", f", not {excerpt(str(called))}")
-        if (shape := self._spellings.get(called)) is not None:
-            return shape
         shape = self.shapes.get(key_of(called))
         if shape is None:
             if key_of(called.lstrip("\ufeff")) == ACTION:
                 raise BadRow("the header once more, as where files were put together")
             names = " or ".join(shape.name for shape in self.shapes.values())
             raise BadRow(f"action must be {names}", f", not {excerpt(called)}")
-        self._spellings[called] = shape
         return shape
 
 
@@ -149,7 +172,7 @@ class RowFile:
                 return read_csv(self._lines, read_header(self._lines, naming, self._reader.shapes))
 
 
-def write_rows(file: TextIO, form: Format, rows: Iterable[Cells], columns: tuple[str, ...]) -> None:
+def write_rows(file: TextIO, form: Format, rows: Iterable[Mapping[str, object]], columns: tuple[str, ...]) -> None:
     """Write rows of the given columns. JSON Lines leave out what a row hasn't got."""
     if form == "jsonl":
         for row in rows:
