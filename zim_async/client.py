@@ -28,7 +28,7 @@ from .actions import (
 from .errors import ClosedError, ConfigError
 from .events import Emitter, Observer
 from .limits import Priority, Rate, RateLimiter
-from .limits.registry import shared_limiter
+from .limits.registry import shared_limiters
 from .retry import RetryPolicy
 from .session import SessionManager
 
@@ -118,7 +118,7 @@ class ZimClient:
         ):
             if not isinstance(option, kind | None):
                 raise ConfigError(f"{name} must be a {kind.__name__}, not {show_value(option)}")
-        self._limiter = limiter or shared_limiter(quota_domain(self._url), app_id, self)
+        self._limiter = limiter or shared_limiters.find(quota_domain(self._url), app_id)
         self._limiter.attach(self)
         if qps is not None:
             self._limiter.qps = qps

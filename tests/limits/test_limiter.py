@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tests.support import virtual_clock
-from tests.support.limiters import action_limiter, dice, rate_limiter
+from tests.support.limiters import action_limiter, dice, most_in_any_second, rate_limiter
 from tests.support.shared_quota import share_quota
 from zim_async import ClosedError, ConfigError, QueueTimeoutError, RateLimiter
 from zim_async.actions import Action
@@ -18,11 +18,6 @@ from zim_async.limits import ActionLimiter, Priority
 from zim_async.limits._adaptation import PAUSE
 from zim_async.limits._queue import INTERACTIVE_IN_A_ROW
 from zim_async.sandbox import COUNTERS, Counting
-
-
-def most_in_any_second(times: list[float]) -> int:
-    times = sorted(times)
-    return max(sum(start <= at < start + 1.0 for at in times) for start in times)
 
 
 async def call(

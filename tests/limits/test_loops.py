@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from tests.support import loops, virtual_clock
-from tests.support.limiters import action_limiter
+from tests.support.limiters import action_limiter, most_in_any_second
 from zim_async import ClosedError, RateLimiter
 from zim_async.limits import ActionLimiter, Permit
 
@@ -18,10 +18,6 @@ from zim_async.limits import ActionLimiter, Permit
 @pytest.fixture(params=loops.LOOPS)
 def loop_name(request: pytest.FixtureRequest) -> str:
     return str(request.param)
-
-
-def most_in_any_second(times: list[float]) -> int:
-    return max(sum(start <= at < start + 1.0 for at in times) for start in times)
 
 
 async def call_for(limiter: ActionLimiter, seconds: float) -> list[float]:

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from redis.asyncio import Redis
 
+from tests.support.limiters import most_in_any_second
 from tests.support.redis_servers import RedisServer, free_port
 from zim_async import ConfigError, QueueTimeoutError, QuotaUnavailableError, RateLimiter, ZimError
 from zim_async.limits import ActionLimiter, Priority
@@ -31,10 +32,6 @@ def key(app_id: int) -> str:
 def prepare(server: RedisServer) -> None:
     """Have the quota of application 1 known and unused, so that there is no pause on first use."""
     server.admin.zadd(key(1), {"epoch": 1, "mark": 1})
-
-
-def most_in_any_second(times: list[float]) -> int:
-    return max(sum(start <= at < start + 1.0 for at in times) for start in times)
 
 
 async def call(limiter: ActionLimiter, arrivals: list[float], priority: Priority = "interactive") -> None:

@@ -29,3 +29,7 @@ def rate_limiter(qps: Rate | None = None, chance: Callable[[], float] = never) -
 
 def dice(seed: int) -> Callable[[], float]:
     return random.Random(seed).random
+
+
+def most_in_any_second(times: list[float]) -> int:
+    return max(sum(start <= at < start + 1.0 for at in times) for start in times)

@@ -9,36 +9,32 @@ from .limiter import RateLimiter
 SWEEP_FROM: Final = 16
 
 
-_limiters: Final[dict[tuple[str, int], RateLimiter]] = {}
-_swept_at = (
-    SWEEP_FROM  # limiters; a sweep each time that they have doubled costs the same for each, however many there are
-)
+class Registry:
+    """Keeps limiters by server side and application, for as long as they are needed."""
+
+    def __init__(self) -> None:
+        self._limiters: dict[tuple[str, int], RateLimiter] = {}
+        self._sweep_at = SWEEP_FROM
+
+    def find(self, domain: str, app_id: int) -> RateLimiter:
+        """Return the limiter of an application on a server side, to be attached to at once.
+
+        It is forgotten some time after its last user is gone, but not while any of its quota is in use: a call
+        made now counts for the next second, whoever makes the next one.
+        """
+        limiter = self._limiters.get((domain, app_id))
+        if limiter is None:
+            if len(self._limiters) >= self._sweep_at:
+                self._sweep()
+            limiter = self._limiters[domain, app_id] = RateLimiter()
+        return limiter
+
+    def _sweep(self) -> None:
+        for key, limiter in list(self._limiters.items()):
+            if limiter.idle:
+                del self._limiters[key]
+        # Each time that they have doubled: then a sweep costs the same for each, however many there are.
+        self._sweep_at = max(SWEEP_FROM, 2 * len(self._limiters))
 
 
-def shared_limiter(domain: str, app_id: int, user: object) -> RateLimiter:
-    """Return the limiter that all clients of this process share for an application on one server side.
-
-    It is forgotten some time after its last user is gone, but not while any of its quota is in use: a call
-    made now counts for the next second, whoever makes the next one.
-
-    Args:
-        domain: The server side.
-        app_id: The application.
-        user: Who is going to use it, for as long as it lives.
-    """
-    limiter = _limiters.get((domain, app_id))
-    if limiter is None:
-        _sweep()
-        limiter = _limiters[domain, app_id] = RateLimiter()
-    limiter.attach(user)
-    return limiter
-
-
-def _sweep() -> None:
-    global _swept_at
-    if len(_limiters) < _swept_at:
-        return
-    for key, limiter in list(_limiters.items()):
-        if limiter.idle:
-            del _limiters[key]
-    _swept_at = max(SWEEP_FROM, 2 * len(_limiters))
+shared_limiters: Final = Registry()
