@@ -1,4 +1,4 @@
-"""What bulk jobs cost and survive: planning a million actions, the journal's price, kills, and logs cut off.
+"""What bulk jobs cost and survive: planning and resuming a million actions, the journal's price, kills, and logs cut off.
 
 `python -m benchmarks.cleanup` (about 4 minutes) prints the figures and writes results/cleanup.json; the server
 is the sandbox, in a process of its own where time is measured. `--kills 20` and the like make it shorter.
@@ -67,6 +67,13 @@ async def plan_rows(path: Path) -> dict[str, float]:
         "rows_a_second": round(progress.read / seconds),
         "megabytes_above_idle": round((peak - idle) / 1e6, 1),
     }
+
+
+def write_journal(path: Path, count: int) -> None:
+    with Journal.open(path, APP_ID, "127.0.0.1") as journal:
+        journal.begin()
+        journal.add(some(count))
+        journal.commit()
 
 
 @contextlib.contextmanager
@@ -238,10 +245,13 @@ def measure(kills: int) -> dict[str, object]:
         write_csv(directory / "million.csv", PLANNED)
         command = [sys.executable, "-m", "benchmarks.cleanup", "--plan", str(directory / "million.csv")]
         planning = json.loads(subprocess.check_output(command, text=True))
+        write_journal(directory / "million.journal", PLANNED)
+        resuming = json.loads(subprocess.check_output(command, text=True))
         with sandbox_process() as url:
             journal = asyncio.run(compare_journal(url, directory))
         return {
             "planning": planning,
+            "resuming": resuming,
             "journal": journal,
             "kills": asyncio.run(kill_jobs(directory, kills)),
             "log_cut_at_every_byte": cut_logs(directory),

@@ -15,8 +15,8 @@ import pytest
 
 from zim_async import ClearPeerMessage, ConvType, DeleteConv, InvalidArgumentError, JournalError
 from zim_async.actions import Action
-from zim_async.bulk import State, _journal_file, read_journal
-from zim_async.bulk._journal import Journal, now
+from zim_async.bulk import State, _group_table, _journal_file, read_journal
+from zim_async.bulk._journal import JobKind, Journal, now
 from zim_async.bulk._records import Mark, Row
 
 APP_ID, HOST = 7, "zim-api-fra.zego.im"
@@ -77,6 +77,34 @@ def test_each_action_is_taken_up_once(journal: Journal) -> None:
     assert fill(journal, CLEAR, DELETE, CLEAR) == 2
     assert fill(journal, DELETE, DeleteConv("alice", "g7", ConvType.PEER)) == 1
     assert tally(journal, "DeleteConv") == {State.WAITING: 2}
+
+
+@pytest.mark.parametrize("kind", ["cleanup", "groups"])
+def test_an_input_given_again_costs_as_much_for_each_row_however_many_there_are(path: Path, kind: JobKind) -> None:
+    """By SQLite's own instructions: the time would say the same, on a quiet machine."""
+
+    def take_up(journal: Journal, first: int) -> None:
+        names = [f"user-{number}" for number in range(first, first + 250)]
+        if kind == "groups":
+            _group_table.add(journal, names)
+        else:
+            journal.add([DeleteConv(name, "g7", ConvType.GROUP) for name in names])
+
+    def count_steps(rows: int) -> int:
+        steps: list[int] = []
+        for again in (False, True):
+            with Journal.open(path.with_suffix(f".{rows}"), APP_ID, HOST, kind) as journal:
+                journal.begin()
+                journal.track_listed()
+                if again:
+                    journal.db.set_progress_handler(lambda: steps.append(1), 100)
+                for first in range(0, rows, 250):
+                    take_up(journal, first)
+                assert journal.count_missing() == 0
+                journal.commit()
+        return len(steps)
+
+    assert count_steps(2_000) < 1.2 * 8 * count_steps(250)
 
 
 def test_what_was_begun_is_kept_whole_or_not_at_all(journal: Journal) -> None:

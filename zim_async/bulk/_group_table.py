@@ -25,7 +25,7 @@ def add(journal: Journal, names: Sequence[str]) -> int:
     array = json.dumps(names, ensure_ascii=False)
     insert = "INSERT OR IGNORE INTO groups (name, step, state) SELECT value, 0, 'o' FROM json_each(?)"
     with translate_errors(journal.path):
-        journal.note_listed("FROM json_each(?) JOIN groups ON name = value WHERE state = 'o'", array)
+        journal.note_listed("FROM json_each(?) CROSS JOIN groups ON name = value WHERE state = 'o'", array)
         return journal.db.execute(insert, (array,)).rowcount
 
 

@@ -33,8 +33,9 @@ from ._stored_actions import check_class, class_of, from_values, to_text
 JobKind: TypeAlias = Literal["cleanup", "groups", "erase"]
 _LETTERS: Final = {state: state.value[0] for state in State}
 _STATES: Final = {letter: state for state, letter in _LETTERS.items()}
+# CROSS JOIN has SQLite go through the values, and look each up: it might go through all rows for each value instead.
 _SAME_ROWS: Final = (
-    "FROM json_each(?) JOIN rows ON group_id = 0 AND step = 0 AND class_id = ? AND fields = value"
+    "FROM json_each(?) CROSS JOIN rows ON group_id = 0 AND step = 0 AND class_id = ? AND fields = value"
     " WHERE state IN ('w', 's')"
 )
 
