@@ -1,4 +1,4 @@
-"""What bulk jobs cost and survive: planning and resuming a million actions, the journal's price, kills, and logs cut off.
+"""What bulk jobs cost and survive: planning and resuming a million actions, the journal's price, kills, logs cut off.
 
 `python -m benchmarks.cleanup` (about 4 minutes) prints the figures and writes results/cleanup.json; the server
 is the sandbox, in a process of its own where time is measured. `--kills 20` and the like make it shorter.
