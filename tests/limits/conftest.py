@@ -28,5 +28,5 @@ def app_id(redis_server: RedisServer) -> int:
     """An application whose quota of DeleteConv is known and unused, so that there is no pause on first use."""
     app_id = next(_app_ids)
     redis_server.admin.delete(f"zim:{{{app_id}:DeleteConv}}")
-    redis_server.admin.zadd(f"zim:{{{app_id}:DeleteConv}}", {"epoch": 1, "mark": 1})
+    redis_server.admin.zadd(f"zim:{{{app_id}:DeleteConv}}", redis_server.unused_quota)
     return app_id

@@ -34,7 +34,7 @@ class Quota:
 
     def settle(self) -> None:
         """Have it known and unused, so that there is no pause on first use."""
-        self.server.admin.zadd(self.key, {"epoch": 1, "mark": 1})
+        self.server.admin.zadd(self.key, self.server.unused_quota)
 
 
 @dataclass
@@ -203,12 +203,16 @@ def test_bulk_permits_are_spaced_whoever_takes_them(web: Process, other: Process
     assert other.step(interactive=1).waits == [0]
 
 
-@pytest.mark.parametrize("loss", ["deleted", "set back", "clock set back"])
+@pytest.mark.parametrize("loss", ["deleted", "set back", "clock set back", "of another run"])
 def test_after_a_loss_nothing_is_granted_for_a_second(web: Process, other: Process, loss: str) -> None:
     web.step(interactive=4)
     admin, key = web.quota.server.admin, web.quota.key
     if loss == "deleted":
         admin.delete(key)
+    elif loss == "of another run":
+        admin.zrem(key, *web.quota.server.unused_quota)
+        admin.zadd(key, {"mark": web.seen})
+        admin.zadd(key, {"epoch:0123456789abcdef": 1})
     elif loss == "set back":
         admin.zadd(key, {"mark": web.seen - 1})
     else:
@@ -225,6 +229,13 @@ def test_what_is_told_after_a_loss_counts(web: Process, other: Process) -> None:
     web.step(told=[("lease", 1, SECOND), ("back", 2, SECOND)])
     time.sleep(PERIOD / 1e6)
     assert len(other.step(interactive=4).waits) == 2
+
+
+def test_a_quota_that_nobody_uses_expires(any_redis: RedisServer) -> None:
+    process = Process(Quota(any_redis), "web")
+    for _ in range(2):
+        process.step(interactive=1)
+        assert any_redis.admin.ttl(process.quota.key) > 3_600
 
 
 def test_a_key_of_another_type_is_left_as_it_is(quota: Quota, web: Process) -> None:

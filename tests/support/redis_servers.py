@@ -98,6 +98,11 @@ class RedisServer:
         """Have it run a command that redis-py has no method for."""
         return self.admin.execute_command(*words)  # type: ignore[no-untyped-call]
 
+    @property
+    def unused_quota(self) -> dict[str, float]:
+        """The set of a quota that is known and unused: there is no pause on its first use."""
+        return {f"epoch:{self.admin.info('server')['run_id']}": 1, "mark": 1}
+
     def steps(self) -> int:
         """Return how often clients had a script run so far."""
         stats = self.admin.info("commandstats")

@@ -8,11 +8,12 @@ The quota is one sorted set. All times are Redis's own, in microseconds. Its mem
   turn:PROCESS   when the last permit that it was granted was due
   visit:PROCESS  when it was told to ask again
   pace           when the next bulk permit is due
-  epoch          when the set was made; nothing is granted in the period after it
+  epoch:RUN      when the set was made, by the server of that run; nothing is granted in the period after it
   mark           the last step
 
-1. A set without a mark, or with one that can't be, was lost. A new one begins, and permits that may be in use
-   somewhere are over within its first period. A process that learns of a new epoch tells what it holds.
+1. A set without a mark, or with one that can't be, was lost, and one of another run of the server may be an old
+   copy. A new one begins, and permits that may be in use somewhere are over within its first period. A process that
+   learns of a new epoch tells what it holds.
 2. What has ended is told first: "back" in so many microseconds. A permit that was never used is free again from
    the time that it was booked for, and no earlier.
 3. Permits are dealt in the order in which they come free, each to the process that waits and was served the longest
@@ -45,7 +46,7 @@ local time = redis.call('TIME')
 local now = tonumber(time[1]) * 1000000 + tonumber(time[2])
 
 -- Read. A key of another type fails here, before anything is written.
-local kinds = {lease = {}, back = {}, want = {}, turn = {}, visit = {}}
+local kinds = {lease = {}, back = {}, want = {}, turn = {}, visit = {}, epoch = {}}
 local single = {}
 local members = redis.call('ZRANGE', key, 0, -1, 'WITHSCORES')
 for i = 1, #members, 2 do
@@ -74,15 +75,18 @@ end
 
 -- The first write is one that a full Redis permits. Those after it then pass too, and they free more than they take.
 redis.call('PEXPIRE', key, KEPT)
-if not single.mark or not single.epoch or single.mark < seen or single.mark > now then
+local info = redis.pcall('INFO', 'server') -- not everybody has the right to it
+local run = type(info) == 'string' and string.match(info, 'run_id:(%x+)') or ''
+if not single.mark or not kinds.epoch[run] or single.mark < seen or single.mark > now then
   redis.call('DEL', key)
   leases, back = {}, {}
-  kinds = {lease = leases, back = back, want = {}, turn = {}, visit = {}}
-  single = {epoch = now}
-  changed.epoch = now
+  kinds = {lease = leases, back = back, want = {}, turn = {}, visit = {}, epoch = {}}
+  single = {}
+  set('epoch', run, now)
 end
 changed.mark = now
-local opens = math.max(now, single.epoch + period)
+local epoch = kinds.epoch[run]
+local opens = math.max(now, epoch + period)
 
 -- What ended, is still in use, or was never used.
 for i = TOLD, #ARGV, 3 do
@@ -223,7 +227,8 @@ for member, score in pairs(changed) do
   flush('ZADD', 1000)
 end
 flush('ZADD', 0)
+if epoch == now then redis.call('PEXPIRE', key, KEPT) end -- there was no set yet the first time
 
-local reply = {now, single.epoch, others + (asks_at and 1 or 0), asks_at and asks_at - now or -1, #granted[false]}
+local reply = {now, epoch, others + (asks_at and 1 or 0), asks_at and asks_at - now or -1, #granted[false]}
 for _, wait in ipairs(waits) do reply[#reply + 1] = wait end
 return reply
