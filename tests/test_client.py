@@ -29,6 +29,7 @@ from zim_async import (
     InvalidArgumentError,
     NotFoundError,
     QueueTimeoutError,
+    QuotaUnavailableError,
     RateLimiter,
     Region,
     Response,
@@ -40,7 +41,8 @@ from zim_async import (
     ZimError,
 )
 from zim_async.client import ClientOptions
-from zim_async.limits import Priority
+from zim_async.events import AttemptEnded, Event
+from zim_async.limits import LocalWindow, Priority
 from zim_async.limits._adaptation import PAUSE
 from zim_async.sandbox import Sandbox
 
@@ -234,6 +236,23 @@ async def test_max_wait_bounds_the_turns_of_repeats_too(box: Sandbox, make_clien
         await delete(zim, max_wait=1.2)  # its first turn takes a second, its second turn would take another
     assert caught.value.attempts == 1
     assert time.monotonic() - start < 6
+
+
+async def test_a_quota_that_gets_out_of_reach_does_not_hide_what_the_server_said(
+    box: Sandbox, make_client: MakeClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def get_out_of_reach(*_: object) -> NoReturn:
+        raise QuotaUnavailableError("the quota can't be reached; nothing was sent")
+
+    def lose_the_quota(event: Event) -> None:
+        if isinstance(event, AttemptEnded):
+            monkeypatch.setattr(LocalWindow, "try_take", get_out_of_reach)
+
+    zim = make_client(observers=[lose_the_quota])
+    box.fail_next(code=1)
+    with pytest.raises(ServerBusyError) as caught:
+        await delete(zim)
+    assert caught.value.attempts == 1
 
 
 async def test_a_retry_after_that_outlasts_the_deadline_is_told_now(box: Sandbox, make_client: MakeClient) -> None:

@@ -25,7 +25,14 @@ from ._server_clock import ServerClock, clock_skew_error, is_clock_refusal
 from ._text import show_value
 from ._timeouts import RANGE, is_duration
 from .actions import Action
-from .errors import ClosedError, InvalidArgumentError, QueueTimeoutError, TransportError, ZimError
+from .errors import (
+    ClosedError,
+    InvalidArgumentError,
+    QueueTimeoutError,
+    QuotaUnavailableError,
+    TransportError,
+    ZimError,
+)
 from .events import Emitter
 from .limits import Permit, RateLimiter
 from .limits.window import PRIORITIES, Priority
@@ -34,6 +41,7 @@ from .session import SessionManager
 
 T = TypeVar("T")
 
+_NO_TURN: Final = (ClosedError, QueueTimeoutError, QuotaUnavailableError)  # why a further attempt isn't made
 ARRIVAL_LAG: Final = 0.25  # seconds within which an abandoned request has arrived, if it does
 _CLOSED: Final = "the client was closed while the call waited its turn; this attempt was not sent"
 
@@ -220,7 +228,7 @@ class Caller:
                 time_left=call.time_left,
                 on_wait=lambda error, seconds: self._emitter.emit(call.retry_scheduled(error, seconds)),
             )
-        except (ClosedError, QueueTimeoutError):
+        except _NO_TURN:
             pass
         # That says nothing about what the server did. Its last word does.
         raise call.last_error or error
@@ -310,7 +318,7 @@ class Caller:
             return outcome
         try:
             return await self._attempt(call, await self._next_permit(call))
-        except (ClosedError, QueueTimeoutError):
+        except _NO_TURN:
             return outcome
 
     def _start(self, call: CallRecord) -> None:
