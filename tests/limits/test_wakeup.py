@@ -36,3 +36,18 @@ def test_it_calls_nothing_when_told_never_nor_after_close() -> None:
         return len(woken)
 
     assert virtual_clock.run(main()) == 0
+
+
+def test_what_was_set_on_a_loop_that_was_left_calls_nothing() -> None:
+    async def main() -> int:
+        woken: list[None] = []
+        wakeup = Wakeup(lambda: woken.append(None), virtual_clock.now)
+        wakeup.open(asyncio.get_running_loop())
+        wakeup.set(virtual_clock.now() + 1.0)
+        other = asyncio.new_event_loop()
+        wakeup.open(other)
+        await asyncio.sleep(2.0)
+        other.close()
+        return len(woken)
+
+    assert virtual_clock.run(main()) == 0

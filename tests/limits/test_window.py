@@ -1,12 +1,13 @@
 """The plug, seen from the limiter: a window that has its permits from elsewhere, as a shared quota has."""
 
 import asyncio
+import time
 from collections.abc import Callable
 
 import pytest
 
 from zim_async import ClosedError, RateLimiter, ZimError
-from zim_async.limits import Permit, Priority
+from zim_async.limits import Permit, Priority, _action
 
 
 class Far:
@@ -140,3 +141,37 @@ async def test_closing_fails_who_waits_and_a_later_call_opens_anew(
     permit.release()
     (await limiter.acquire()).release()
     assert window.told == ["open", "close", "open", "release 0 False"]
+
+
+async def test_a_permit_that_its_call_comes_for_late_is_exchanged(
+    limiters: RateLimiter, windows: dict[str, Far], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_action, "COME_WITHIN", 0.01)
+    limiter = limiters.of("DeleteConv")
+    call = asyncio.create_task(limiter.acquire())
+    await asyncio.sleep(0)
+    window = windows["DeleteConv"]
+    window.in_hand += ["interactive", "interactive"]
+    window.on_change()
+    time.sleep(0.02)
+    (await call).release()
+    assert window.told == ["open", "cancel", "release 0 False"]
+    assert limiter.in_flight == 0
+
+
+async def test_a_call_that_comes_while_its_limiter_is_closing_is_served(
+    limiters: RateLimiter, windows: dict[str, Far]
+) -> None:
+    limiter = limiters.of("DeleteConv")
+    (windows["DeleteConv"].in_hand).append("interactive")
+    (await limiter.acquire()).release()
+    closing = asyncio.create_task(limiters.close())
+    calls = [asyncio.create_task(limiter.acquire())]
+    await asyncio.sleep(0)
+    calls += [asyncio.create_task(limiter.acquire())]
+    await closing
+    windows["DeleteConv"].in_hand += ["interactive"] * 2
+    windows["DeleteConv"].on_change()
+    for call in calls[1:]:
+        (await call).release()
+    calls[0].cancel()

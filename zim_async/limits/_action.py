@@ -22,6 +22,8 @@ from __future__ import annotations
 import asyncio
 import os
 import time
+from collections.abc import Awaitable
+from typing import Final
 
 from ..errors import ClosedError, QueueTimeoutError, ZimError
 from ._bucket import TokenBucket
@@ -29,6 +31,8 @@ from ._local import LocalWindow
 from ._queue import Queue, WaitingCall
 from ._throttle_log import ThrottleLog
 from .window import PRIORITIES, Permit, Priority, WindowFactory
+
+COME_WITHIN: Final = 0.5  # seconds in which a call is to take what it was granted
 
 
 class _HeldPermit:
@@ -178,15 +182,19 @@ class ActionLimiter:
         if loop is not self._loop:
             self._take_over(loop)
         free = None if self._queue else self._window.try_take(priority)
-        if free is not None:
-            permit: Permit = _HeldPermit(self, free)
-        else:
+        permit: Permit | None = None if free is None else _HeldPermit(self, free)
+        was_late = False
+        while permit is None:
             call = self._enqueue(priority, max_wait, owner, again)
             try:
                 permit = await call
             except BaseException:
                 self._withdraw(call)
                 raise
+            if not was_late and time.monotonic() - call.granted_at > COME_WITHIN:
+                # The loop stood still, or the whole process. Others may have been granted that permit meanwhile.
+                self._withdraw(call)
+                permit, again, was_late = None, True, True
         if not self._bucket.try_take():
             try:
                 await self._bucket.take()
@@ -214,8 +222,11 @@ class ActionLimiter:
                 self._fail(call, ClosedError(reason, action=self._action))
         return bool(calls)
 
-    async def close(self) -> None:
+    def close(self) -> Awaitable[None]:
         """Fail all waiting calls with ``ClosedError``, and close the window. The next call opens it anew.
+
+        Returns:
+            What is to be awaited until the window is closed. Calls that come before that are served.
 
         Raises:
             ClosedError: The limiter is in use on another event loop.
@@ -230,7 +241,11 @@ class ActionLimiter:
         self._forget_calls()
         self._expect()
         self._loop = None
-        await self._window.close()
+        return self._close_window()
+
+    async def _close_window(self) -> None:
+        if self._loop is None:  # nobody came meanwhile, whose window it would be
+            await self._window.close()
 
     def _enqueue(self, priority: Priority, max_wait: float | None, owner: object, again: bool) -> WaitingCall:
         if max_wait is not None:
@@ -272,6 +287,7 @@ class ActionLimiter:
             if (call := queue.pop(priority)) is None:  # all of them were cancelled in this moment
                 permit.cancel()
                 break
+            call.granted_at = time.monotonic()
             call.set_result(_HeldPermit(self, permit))
         self._expect()
 

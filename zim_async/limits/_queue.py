@@ -10,6 +10,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections import deque
 from typing import Final
 
@@ -19,14 +20,21 @@ INTERACTIVE_IN_A_ROW: Final = 9
 
 
 class WaitingCall(asyncio.Future[Permit]):
-    """A place in the queue, which a permit ends."""
+    """A place in the queue, which a permit ends.
 
-    __slots__ = ("owner", "priority")
+    Attributes:
+        owner: Who may abandon it.
+        priority: The call's.
+        granted_at: When its permit was granted, in seconds.
+    """
+
+    __slots__ = ("granted_at", "owner", "priority")
 
     def __init__(self, priority: Priority, owner: object, loop: asyncio.AbstractEventLoop) -> None:
         super().__init__(loop=loop)
         self.priority: Priority = priority
         self.owner = owner
+        self.granted_at = math.inf
 
 
 class _FifoQueue:

@@ -11,7 +11,6 @@ import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, NoReturn, TypeAlias
-from weakref import WeakKeyDictionary
 
 from redis import exceptions
 from redis.asyncio import Redis, RedisCluster
@@ -95,7 +94,7 @@ class RedisSource:
 
     def __init__(self, url_or_client: str | AnyRedis) -> None:
         self._given: str | AnyRedis | None = None
-        self._links: WeakKeyDictionary[asyncio.AbstractEventLoop, RedisLink] = WeakKeyDictionary()
+        self._links: dict[asyncio.AbstractEventLoop, RedisLink] = {}
         self.address = ""
         try:
             problem = self._take(url_or_client)
@@ -116,6 +115,7 @@ class RedisSource:
         """Return the link of the running event loop."""
         loop = asyncio.get_running_loop()
         if (link := self._links.get(loop)) is None:
+            self._forget_closed_loops()
             given = self._given
             if isinstance(given, str):
                 link = RedisLink(Redis.from_url(given, **_OPTIONS), owned=True)
@@ -124,11 +124,14 @@ class RedisSource:
             self._links[loop] = link
         return link
 
-    async def close(self) -> None:
-        """Disconnect from the running event loop, unless the client is the caller's."""
-        link = self._links.pop(asyncio.get_running_loop(), None)
-        if link is not None:
-            await link.close()
+    def take_link(self) -> RedisLink | None:
+        """Return the link of the running event loop, if there is one, to be closed: whoever comes next gets another."""
+        self._forget_closed_loops()
+        return self._links.pop(asyncio.get_running_loop(), None)
+
+    def _forget_closed_loops(self) -> None:
+        # There is nothing to be done for connections on a loop that was closed before them.
+        self._links = {loop: link for loop, link in self._links.items() if not loop.is_closed()}
 
     def _take(self, given: object) -> str:
         """Keep what was given, and return what is wrong with it, if anything."""
@@ -136,9 +139,12 @@ class RedisSource:
             try:
                 pool = Redis.from_url(given, **_OPTIONS).connection_pool
                 pool.make_connection()  # type: ignore[no-untyped-call]
-            except (ValueError, TypeError):
+            except Exception:  # noqa: BLE001, of many kinds, with the password in their frames
                 return f"the URL of Redis must be like redis://user:password@host:6379/0 or {_OTHER_URLS}; this isn't"
-            self._given, self.address = given, _address(pool.connection_kwargs)
+            options = pool.connection_kwargs
+            if "@" in given and not {"host", "path"} & set(options):  # part of the password would show as the port
+                return "the password in the URL of Redis must have its /, ? and # written as %2F, %3F and %23"
+            self._given, self.address = given, _address(options)
         elif isinstance(given, Redis):
             self._given, self.address = given, _address(given.connection_pool.connection_kwargs)
         elif isinstance(given, RedisCluster):
@@ -222,6 +228,9 @@ def _explain(error: BaseException) -> Unavailable:
         if word == code or (not word and code in said):
             return Unavailable(reason, advice)
     name = type(error).__name__
+    if isinstance(error, RuntimeError):  # of a client that was given, and used on another loop before
+        reason = "its connection belongs to another event loop"
+        return Unavailable(reason, "Give a URL, or a client for each loop", disconnected=True)
     if isinstance(error, exceptions.TimeoutError):
         return Unavailable(f"it doesn't reply ({name})", _UNREACHABLE)
     if isinstance(error, exceptions.ConnectionError | OSError):

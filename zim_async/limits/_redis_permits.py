@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Final, Literal, TypeAlias
 
 from .._round_trip import RoundTrips
+from ._remote_clock import RemoteClock
 
 # In seconds:
 TELL_WITHIN: Final = 0.2
@@ -26,7 +27,7 @@ RENEW_BEFORE: Final = 5.0  # its end
 EARLY: Final = 0.005  # before a permit's time, besides the way to Redis: what waking up may take
 SLACK: Final = 0.009
 SMOOTHING: Final = 0.2  # the part of each round trip in the average
-DRIFT: Final = 0.0005  # seconds a second by which two clocks may differ: NTP turns one by so much at most
+NEVER_SEEN: Final = 2**53 - 1  # microseconds: the last step can't have been so late
 Kind: TypeAlias = Literal["lease", "back", "unused"]
 
 
@@ -95,11 +96,11 @@ class SharedPermits:
         self.round_trip = 0.0
         self._told: dict[str, tuple[Kind, float]] = {}
         self._asked_for_bulk = False  # alone
-        self._stepped_at = -math.inf
+        self._stepped_at = self._used_at = -math.inf
         self._process = os.urandom(8).hex()
         self._serial = 0
         self._seen = self._epoch = self._granted_at = 0  # microseconds, by the clock of Redis
-        self._ahead = -math.inf  # seconds of the clock of Redis before ours, at least
+        self._redis_clock = RemoteClock()
         self._redis_round_trips = RoundTrips()
         self._server_round_trip = 0.0
 
@@ -112,6 +113,11 @@ class SharedPermits:
     def has_to_tell(self) -> bool:
         """Whether there is something to tell of permits that ended."""
         return bool(self._told)
+
+    @property
+    def used_lately(self) -> bool:
+        """Whether a call of this process may have arrived within the last period."""
+        return bool(self.in_use) or self._used_at + self.period > self._clock()
 
     @property
     def credit(self) -> float:
@@ -165,7 +171,7 @@ class SharedPermits:
         self._serial += 1
         now = self._clock()
         booking = Booking(f"{self._process}-{self._serial}", now, now, now, for_bulk=False)
-        self.in_use[booking.name] = now + RENEW_AFTER
+        self.in_use[booking.name] = now
         return booking
 
     def put_back(self, booking: Booking) -> None:
@@ -185,6 +191,7 @@ class SharedPermits:
             min_round_trip: To the server, in seconds, or 0 if not known. See ``Permit``.
         """
         self.in_use.pop(booking.name, None)
+        self._used_at = self._clock()
         # Half of it is the way back. What is below 0 counts whole.
         credit = min_round_trip / 2 if min_round_trip > 0 else min_round_trip
         if min_round_trip > 0:
@@ -244,9 +251,12 @@ class SharedPermits:
             self._learn_round_trip(received_at - step.sent_at)
         if epoch != self._epoch:
             self._epoch = epoch
-            self._ahead = -math.inf
+            self._redis_clock = RemoteClock()
             self.tell_all_anew()
-        replied_at = self._replied_at(received_at)
+        if self._redis_clock.learn(self._seen / 1e6, step.sent_at, received_at):
+            self._begin_anew()
+            return
+        replied_at = self._redis_clock.latest(self._seen / 1e6)
         for number, wait in enumerate(waits):
             due_at, expires_at = replied_at + wait / 1e6, step.sent_at + wait / 1e6 + USE_WITHIN
             name, for_bulk = f"{self._process}-{step.serial + number}", number >= for_interactive
@@ -264,7 +274,13 @@ class SharedPermits:
         now = self._clock()
         for serial in range(step.serial, step.serial + step.interactive + step.bulk):
             self._told[f"{self._process}-{serial}"] = ("unused", now + self._lease)
-        self._told = {name: told for name, told in (step.told | self._told).items() if told[1] > now}
+        # A "back" may end a long lease, and matters for as long as that.
+        told = step.told | self._told
+        self._told = {
+            name: (kind, until)
+            for name, (kind, until) in told.items()
+            if until + (LONG_LEASE if kind == "back" else 0.0) > now
+        }
         self.tell_at = now if self._told else math.inf
         self.ask_at = -math.inf
 
@@ -277,14 +293,14 @@ class SharedPermits:
         if not self.is_empty:
             self.tell_at = now
 
-    def _replied_at(self, received_at: float) -> float:
-        """Return when a reply would have come on the quickest way seen so far.
+    def _begin_anew(self) -> None:
+        """Take no permits after the clock of Redis was set, and have the next step begin a new epoch.
 
-        How far the clock of Redis is ahead is known at least from the quickest reply, and holds but for the drift.
+        What that clock said is due may not be, in this reply and for all other processes.
         """
-        ahead = self._seen / 1e6 - received_at
-        self._ahead = max(ahead, self._ahead - DRIFT * (received_at - self._stepped_at))
-        return received_at - (self._ahead - ahead)
+        self.give_back(0)
+        self._seen = NEVER_SEEN
+        self.ask_at, self.tell_at = -math.inf, self._clock()
 
     def _learn_round_trip(self, seconds: float) -> None:
         self._redis_round_trips.add(seconds)

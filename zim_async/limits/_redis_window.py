@@ -6,9 +6,9 @@
    time that Redis told to ask again. What ended is told TELL_WITHIN at the latest.
 3. A permit is safe to use: the call arrives after it was granted, its response comes after it arrived, and the
    release is told after that. Each way over a network only adds to the distance. What every round trip takes at
-   least may be taken off, half of it by who releases, for the way back, and half by who takes, for the way out.
-   That goes for the round trip to the server and for that to Redis. A slow reply from Redis costs nothing: what is
-   due when is known from the quickest.
+   least may be taken off, half of it by who releases, for the way back, and half by who takes, for the way out:
+   ways there are taken to be as long as ways back. That goes for the round trip to the server and for that to
+   Redis. A slow reply from Redis costs nothing: what is due when is known from the quickest.
 4. A permit that isn't used USE_WITHIN its time is given back unused, by this process's clock alone. So a process
    that slept wakes up to permits that it drops.
 5. Redis keeps a permit for a short lease, and longer only if told that its call is still under way. That is told
@@ -16,7 +16,10 @@
 6. When the quota in Redis turns out to be a new one, all that is held is told anew, within its first second.
 7. Refusals by the server are learned here, as in a local window. What Redis is told is a smaller size.
 8. A step that fails is decided DEADLINE after it began. Then calls fail, or a local window with a share of the
-   quota stands in until a step succeeds. Redis is told of its permits too.
+   quota stands in. Redis is told of its permits too. It stands in for RETURN_AFTER beyond the first step that
+   succeeds: by then all other processes have found Redis too, and told theirs.
+9. Another event loop may take over, also while this one's limiter is closing. What was told in a step that is under
+   way then is told again, and its reply ignored.
 """
 
 from __future__ import annotations
@@ -33,7 +36,8 @@ from ..errors import QuotaUnavailableError
 from ._adaptation import Adaptation
 from ._local import LocalWindow
 from ._redis_link import RedisLink, Unavailable
-from ._redis_permits import DRIFT, EARLY, Booking, SharedPermits
+from ._redis_permits import EARLY, TELL_WITHIN, Booking, SharedPermits, Step
+from ._remote_clock import DRIFT
 from ._wakeup import Wakeup
 from .window import Permit, Priority
 
@@ -41,6 +45,7 @@ log = logging.getLogger("zim_async")
 
 DEADLINE: Final = 0.6  # seconds for a step, its repetition on a new connection included
 TRY_AGAIN: Final = 1.0  # seconds after a failure
+RETURN_AFTER: Final = TRY_AGAIN + DEADLINE  # seconds
 # Seconds by which a permit comes back later than a second after the response: the resolution of the clock, and how
 # much faster the clock of Redis may go.
 LATE: Final = time.get_clock_info("monotonic").resolution + DRIFT
@@ -102,12 +107,14 @@ class RedisWindow:
         self._chance = chance
         self._permits = SharedPermits(clock)
         self._local: LocalWindow | None = None  # while it stands in
+        self._returns_at: float | None = None  # from the local one, once Redis replies
         self._failure: str | None = None  # while calls are to fail
         self._not_before = -math.inf  # the next step, after one that failed
         self._interactive = self._bulk = 0
         self._on_change: Callable[[], None] = lambda: None
         self._is_open = False
         self._wakeup = Wakeup(self._wake, clock)
+        self._step: Step | None = None  # under way
         self._step_task: asyncio.Task[Unavailable | None] | None = None
         self._adaptation = Adaptation(1, chance)
         self.resize(qps)
@@ -141,7 +148,9 @@ class RedisWindow:
         self._is_open, self._on_change = True, on_change
         self._wakeup.open(asyncio.get_running_loop())
         self._link = self._connect()
-        self._step_task = None
+        if self._step is not None:  # of another loop, or of closing
+            self._permits.take_back(self._step)
+            self._step = self._step_task = None
         self._permits.end_all()
         if self._local is not None:
             self._local.open(on_change)
@@ -154,6 +163,8 @@ class RedisWindow:
         self._wakeup.close()
         if self._step_task is not None:
             await asyncio.wait({self._step_task})
+        if self._is_open:  # again, meanwhile
+            return
         self._permits.give_back(0)
         if self._permits.has_to_tell:
             await self._try_step(0, 0, DEADLINE)
@@ -231,14 +242,16 @@ class RedisWindow:
             return math.inf
         held = self._permits
         at = min(held.tell_at, *held.in_use.values()) if held.in_use else held.tell_at
-        if self._local is not None and self._interactive + self._bulk:
+        if self._local is not None:  # see whether Redis is back
             at = -math.inf
         at = max(at, self._not_before)
-        if self._local is None and any(self._wanted()):
+        if any(self._wanted()):
             at = min(at, held.asks_at(self._interactive))
         return at
 
     def _wanted(self) -> tuple[int, int]:
+        if self._local is not None:
+            return 0, 0
         return self._permits.wanted(self._interactive, self._bulk, int(self._adaptation.permits))
 
     def _wake(self) -> None:
@@ -246,19 +259,21 @@ class RedisWindow:
         if hand and hand[0].usable_at <= now and self._interactive + self._bulk:
             self._on_change()
         if self._is_open and self._step_due() <= now:
-            self._step_task = asyncio.create_task(self._step())
+            self._step_task = asyncio.create_task(self._run_step())
             self._step_task.add_done_callback(self._end_step)
         self._plan()
 
-    async def _step(self) -> Unavailable | None:
+    async def _run_step(self) -> Unavailable | None:
         self._permits.give_back(self._interactive + self._bulk)
         ends_at = self._clock() + DEADLINE
         failure = await self._try_step(*self._wanted(), DEADLINE)
-        if failure is not None and failure.disconnected:
-            failure = await self._try_step(*self._wanted(), max(0.0, ends_at - self._clock()))
+        if failure is not None and failure.disconnected and (left := ends_at - self._clock()) > 0.0:
+            failure = await self._try_step(*self._wanted(), left)
         return failure
 
     def _end_step(self, task: asyncio.Task[Unavailable | None]) -> None:
+        if task is not self._step_task:
+            return  # of a loop that was left
         self._step_task = None
         failure = Unavailable("the step was cancelled", "Try again") if task.cancelled() else task.result()
         if failure is None:
@@ -270,9 +285,12 @@ class RedisWindow:
             self._plan()
 
     async def _try_step(self, interactive: int, bulk: int, timeout: float) -> Unavailable | None:
-        step = self._permits.begin(interactive, bulk)
+        step = self._step = self._permits.begin(interactive, bulk)
         arguments = self._permits.arguments(step, int(self._adaptation.permits), 1.0 / self._qps)
         reply = await self._link.run(self._key, arguments, timeout)
+        if self._step is not step:
+            return None  # taken back meanwhile
+        self._step = None
         if isinstance(reply, Unavailable):
             self._permits.take_back(step)
             return reply
@@ -282,20 +300,36 @@ class RedisWindow:
     def _note_failure(self, failure: Unavailable) -> None:
         self._permits.give_back(0)
         self._not_before = self._clock() + TRY_AGAIN
+        self._returns_at = None
         text = f"the shared quota in Redis at {self._address} can't be used: {failure.reason}"
         if self._share is None:
             if self._interactive + self._bulk:
                 self._failure = f"{text}; nothing was sent. {failure.advice}."
         elif self._local is None:
-            self._local = LocalWindow(self._action, self._qps * self._share, clock=self._clock, chance=self._chance)
-            self._local.open(self._on_change)
-            self._local.expect(self._interactive, self._bulk)
+            self._local = self._stand_in(self._qps * self._share)
             log.warning("%s: %s; until it can, this process uses %g of it by itself", self._action, text, self._share)
+
+    def _stand_in(self, qps: float) -> LocalWindow:
+        local = LocalWindow(self._action, qps, clock=self._clock, chance=self._chance)
+        local.open(self._on_change)
+        if self._permits.used_lately:
+            # All processes together may have used the whole quota just now.
+            while (permit := local.try_take("interactive")) is not None:
+                permit.release()
+        local.expect(self._interactive, self._bulk)
+        return local
 
     def _note_success(self) -> None:
         self._not_before = -math.inf
-        if self._local is not None:
-            self._local.expect(0, 0)
-            self._local = None
-            self._permits.tell_all_anew()
-            log.warning("%s: Redis at %s is back, and the quota is shared again", self._action, self._address)
+        if self._local is None:
+            return
+        now = self._clock()
+        if self._returns_at is None:
+            self._returns_at = now + RETURN_AFTER
+        if now < self._returns_at:
+            self._not_before = now + TELL_WITHIN
+            return
+        self._local.expect(0, 0)
+        self._local = self._returns_at = None
+        self._permits.tell_all_anew()
+        log.warning("%s: Redis at %s is back, and the quota is shared again", self._action, self._address)

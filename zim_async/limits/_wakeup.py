@@ -57,5 +57,7 @@ class Wakeup:
             self._timer = self._loop.call_later(max(0.0, at - self._clock()), self._wake)
 
     def _wake(self) -> None:
+        if not self.runs_here:
+            return  # set on a loop that was left
         self._timer, self.at = None, math.inf
         self._on_wake()

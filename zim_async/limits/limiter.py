@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Mapping
+from collections.abc import Awaitable, Mapping
 from typing import Any, Final, Self, TypeAlias
 from weakref import WeakSet
 
 from ..actions import Action, find_action_class
+from ..errors import ClosedError
 from ._action import ActionLimiter
 from ._checks import PACKAGE_NAMES, action_name, check_rate
 from ._local import LocalWindow
@@ -60,8 +61,16 @@ class RateLimiter:
 
         Only windows on a shared quota hold anything. A later call opens them anew.
         """
-        for limiter in list(self._limiters.values()):
-            await limiter.close()
+        closing: list[Awaitable[None]] = []
+        problem: ClosedError | None = None
+        for limiter in self._limiters.values():
+            try:
+                closing.append(limiter.close())
+            except ClosedError as error:
+                problem = error
+        await asyncio.gather(*closing)
+        if problem is not None:
+            raise problem
 
     def of(self, action: str | type[Action]) -> ActionLimiter:
         """Return the limiter of an action.

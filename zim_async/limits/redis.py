@@ -89,8 +89,12 @@ class RedisRateLimiter(RateLimiter):
 
         A client that was given is left connected. A later call begins anew.
         """
-        await super().close()
-        await self._source.close()
+        link = self._source.take_link()
+        try:
+            await super().close()
+        finally:
+            if link is not None:
+                await link.close()
 
     def _make_window(self, action: str, qps: float) -> RedisWindow:
         return RedisWindow(
