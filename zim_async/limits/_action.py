@@ -22,8 +22,8 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections.abc import Awaitable
-from typing import Final
+from collections.abc import Coroutine
+from typing import Any, Final
 
 from ..errors import ClosedError, QueueTimeoutError, ZimError
 from ._bucket import TokenBucket
@@ -222,7 +222,7 @@ class ActionLimiter:
                 self._fail(call, ClosedError(reason, action=self._action))
         return bool(calls)
 
-    def close(self) -> Awaitable[None]:
+    def close(self) -> Coroutine[Any, Any, None]:
         """Fail all waiting calls with ``ClosedError``, and close the window. The next call opens it anew.
 
         Returns:

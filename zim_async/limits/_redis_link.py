@@ -131,7 +131,8 @@ class RedisSource:
 
     def _forget_closed_loops(self) -> None:
         # There is nothing to be done for connections on a loop that was closed before them.
-        self._links = {loop: link for loop, link in self._links.items() if not loop.is_closed()}
+        for loop in [loop for loop in list(self._links) if loop.is_closed()]:
+            self._links.pop(loop, None)
 
     def _take(self, given: object) -> str:
         """Keep what was given, and return what is wrong with it, if anything."""

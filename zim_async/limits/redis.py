@@ -32,9 +32,10 @@ class RedisRateLimiter(RateLimiter):
             disconnected with the last client that uses the limiter.
         app_id: The AppId.
         qps: Calls a second by all processes together. See ``RateLimiter``.
-        on_failure: What happens when Redis fails, which is decided within a second. "closed": calls raise
-            ``QuotaUnavailableError``, and nothing is sent. "local": this process goes on by itself with a share of
-            the quota, and returns to Redis when that is back.
+        on_failure: What happens when Redis fails, which is decided within a second (0.03 s later for each process
+            beyond 14 that waits). "closed": calls raise ``QuotaUnavailableError``, and nothing is sent. "local":
+            this process goes on by itself with a share of the quota, after a second if it used Redis just before,
+            and returns when Redis is back.
         share: That share, above 0 and at most 1: 1 by the number of processes, say. Default: a quarter.
 
     Raises:
