@@ -186,11 +186,21 @@ async def test_wrong_credentials_stop_the_job(
         ([], 2, "FILE"),
         (["missing.csv"], 2, "No such file"),
         (["a.csv", "--failed", "a.csv"], 2, "would overwrite"),
+        (["a.csv", "--failed", "hard-link"], 2, "--failed would overwrite hard-link"),
+        (["a.csv", "--failed", "link"], 2, "--failed would overwrite link"),
         (["a.csv", "--journal", "job", "--failed", "job"], 2, "would overwrite"),
+        *(
+            (["a.csv", "--journal", "job", "--failed", f"job{suffix}"], 2, f"would overwrite job{suffix}")
+            for suffix in ("-wal", "-shm", ".lock", ".new")
+        ),
+        (["-", "a.csv", "-"], 2, "-, which is standard input, may be given once"),
         (["a.csv", "--failed", "missing/failed.csv"], 2, "can't be written"),
         (["a.csv", "--qps", "0"], 2, "--qps"),
         (["a.csv", "--qps", "nan", "--sandbox"], 2, "--qps"),
-        (["a.csv", "--journal", "a.csv"], 5, "is no journal"),
+        (["a.csv", "--journal", "a.csv"], 2, "the journal a.csv would overwrite a.csv, one of the FILEs"),
+        (["a.csv", "--journal", "hard-link", "--sandbox"], 2, "would overwrite a.csv, one of the FILEs"),
+        (["a.csv", "job.new", "--journal", "job"], 2, "would overwrite job.new, one of the FILEs"),
+        (["a.csv", "--journal", "other.txt"], 5, "is no journal"),
         (["a.csv", "--journal", "missing/job"], 5, "can't be"),
     ],
 )
@@ -198,10 +208,15 @@ async def test_usage_and_configuration_have_codes_of_their_own(
     env: Sandbox, capsys: pytest.CaptureFixture[str], arguments: list[str], code: int, says: str
 ) -> None:
     Path("a.csv").write_text(csv_of(4))
+    Path("hard-link").hardlink_to("a.csv")
+    Path("link").symlink_to("a.csv")
+    Path("other.txt").write_text("a letter\n")
+    before = set(Path().iterdir())
     assert await run("cleanup", *arguments) == code
     assert says in capsys.readouterr().err
     assert not env.arrivals
     assert Path("a.csv").read_text() == csv_of(4)
+    assert set(Path().iterdir()) == before
 
 
 def test_missing_credentials_stop_the_job(capsys: pytest.CaptureFixture[str]) -> None:

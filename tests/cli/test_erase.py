@@ -116,18 +116,26 @@ async def test_what_was_refused_is_told(filled: Sandbox, capsys: pytest.CaptureF
         (["alice"], "--yes is needed"),
         (["--users", "-"], "--yes is needed"),
         (["--yes"], "give the users to erase"),
+        (["--users", "-", "--keep", "-", "--yes"], "standard input, may be given once"),
+        (["--users", "pipe"], "a pipe can be read only once: --yes is needed"),
         (["--users", "missing.txt", "--yes"], "No such file"),
         (["1001.0", "--yes"], "user_id has a data frame's number with decimals"),
         (["alice", "--older-than", "soon", "--yes"], "'soon' is no time such as 90d"),
         (["alice", "--older-than", "99999d", "--yes"], "'99999d' is no time such as 90d"),
         (["--users", "users.txt", "--report", "users.txt", "--yes"], "would overwrite"),
         (["alice", "--report", "r.csv", "--failed", "r.csv", "--yes"], "would overwrite"),
+        (["alice", "--report", "erase.journal-wal", "--yes"], "--report would overwrite erase.journal-wal"),
+        (
+            ["--users", "users.txt", "--journal", "users.txt", "--yes"],
+            "the journal users.txt would overwrite users.txt",
+        ),
     ],
 )
 async def test_nothing_is_sent_that_wasnt_meant(
     filled: Sandbox, capsys: pytest.CaptureFixture[str], arguments: list[str], says: str
 ) -> None:
     Path("users.txt").write_text("alice\n")
+    os.mkfifo("pipe")
     assert await run("erase", *arguments) == 2
     assert says in capsys.readouterr().err
     assert not filled.arrivals

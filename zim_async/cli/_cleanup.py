@@ -19,16 +19,16 @@ from ._client import env_client, planning_client
 from ._columns import ACTION, columns_of, known_shapes
 from ._display import duration
 from ._exit_codes import CREDENTIALS, DONE, JOB_CODES, JOB_HELP, USAGE, examples, exits_by
-from ._files import STANDARD_INPUT
 from ._jobs import (
     JobOptions,
     Work,
-    check_outputs,
+    check_files,
     end_job,
     exit_code,
     finish_job,
     job_options,
     journal_of,
+    paths_of,
     print_report,
     run_job,
 )
@@ -93,8 +93,9 @@ def cleanup(
     reader = RowReader(renames=renames, fixed=fixed, literal_ids=literal_ids)
     source = RowSource(files, reader, skip_bad=skip_bad or options.dry_run)
     earlier = Earlier(resume, retry_not_found, retry_refused)
+    inputs = paths_of(files)
     with journal_of(options, files[0]) as path:
-        check_outputs([("--failed", options.failed)], [path, *(Path(name) for name in files if name != STANDARD_INPUT)])
+        check_files(inputs, path, [("--failed", options.failed)])
         if options.dry_run:
             return _plan(source, path, options, earlier, skip_bad=skip_bad)
         progress, app_id = run_job(_sender(source, path, earlier), options)
