@@ -21,9 +21,10 @@ from ..errors import InvalidArgumentError
 from ._client import env_client, rehearsal_client
 from ._erase_report import SurveyTotals, Totals, print_erasures, print_survey, write_report
 from ._exit_codes import CREDENTIALS, DONE, JOB_CODES, JOB_HELP, REFUSED, RESUMABLE, examples, exits_by
-from ._files import STANDARD_INPUT
+from ._files import STANDARD_INPUT, name_of
 from ._id_lists import IdList
 from ._jobs import PATH, JobOptions, check_files, finish_job, job_options, journal_of, paths_of, run_job
+from ._output import tell
 
 _UNITS: Final = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 
@@ -83,7 +84,7 @@ def erase(
     filters: dict[str, Any] = {
         "older_than": older_than,
         "conv_type": None if kind is None else ConvType[kind.upper()],
-        "keep": frozenset(IdList("conv_id", (), keep, literal_ids)) if keep else (),
+        "keep": _read_kept(keep, literal=literal_ids) if keep else (),
     }
     with journal_of(options, users or "erase") as path:
         check_files(inputs, path, [("--failed", options.failed), ("--report", report)])
@@ -110,6 +111,14 @@ def erase(
         print_erasures(progress, totals, options)
         finish_job(progress, path, options, "csv")
     return _exit_code(progress, totals, options)
+
+
+def _read_kept(name: str, *, literal: bool) -> frozenset[str]:
+    kept = frozenset(IdList("conv_id", (), name, literal))
+    if not kept:
+        raise InvalidArgumentError(f"{name_of(name)} holds no IDs. Leave --keep out if nothing is to be kept")
+    tell(f"to be kept: {len(kept)} conversation IDs from {name_of(name)}")
+    return kept
 
 
 def _ask(ids: IdList) -> None:
