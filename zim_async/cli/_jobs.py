@@ -94,10 +94,10 @@ def check_files(inputs: Iterable[Path], journal: Path, outputs: Iterable[tuple[s
         InvalidArgumentError: One can't.
     """
     taken = [*inputs]
-    for path in taken:
-        if _is_among(path, journal_files(journal)):
+    for given in taken:
+        if _is_among(given, journal_files(journal)):
             raise InvalidArgumentError(
-                f"the journal {journal} would overwrite {path}, one of the FILEs. Give another --journal"
+                f"the journal {journal} would overwrite {given}, one of the FILEs. Give another --journal"
             )
     taken += journal_files(journal)
     for option, path in outputs:
