@@ -39,8 +39,8 @@ _SHAPES: Final = tuple(
     for pattern, cause in (
         (r"(#|//|--|/\*).*", "a comment's mark at its start"),
         (r"[{\[].*", "a bracket of JSON at its start"),
-        (r"[+|=-]+", "a line of a drawn table in it"),
-        (r"(?i:(grand |sub)?totals?:?)", "a sum's name in it"),
+        (r"[+|=-]+", "a line of a drawn table"),
+        (r"(?i:(grand |sub)?totals?:?)", "the label of a sum"),
     )
 )
 _SEPARATING: Final = re.compile(rf"[{SEPARATORS} ]")
@@ -76,7 +76,7 @@ class IdList:
                 yield value
         if problems.count:
             raise InvalidArgumentError(
-                f"bad IDs: {problems.count}. Nothing was sent. Mend them, or say --literal-ids if they are right"
+                f"bad IDs: {problems.count}. Nothing was sent. Mend them, or say --literal-ids if they look odd and are right"
             )
 
     def _values(self) -> Iterator[tuple[str, str | BadRow]]:
@@ -113,8 +113,8 @@ class IdList:
 def _find_several(value: str) -> str | None:
     if (found := _SEPARATING.search(value)) is None:
         return None
-    name = {" ": "blank", ",": "comma"}.get(found[0], found[0])
-    return f"a {name}, which separates values, where one ID a line is needed"
+    name = {" ": "blank", ",": "comma", ";": "semicolon"}.get(found[0], found[0])
+    return f"a {name} in it, as if it were several IDs"
 
 
 def _read_header(lines: Lines, column: str) -> Header:
