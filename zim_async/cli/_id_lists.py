@@ -76,7 +76,7 @@ class IdList:
                 yield value
         if problems.count:
             raise InvalidArgumentError(
-                f"bad IDs: {problems.count}. Nothing was sent. Mend them, or say --literal-ids if they look odd and are right"
+                f"bad IDs: {problems.count}. Nothing was sent. Mend them, or say --literal-ids if they only look odd"
             )
 
     def _values(self) -> Iterator[tuple[str, str | BadRow]]:
