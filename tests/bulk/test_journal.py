@@ -15,7 +15,7 @@ import pytest
 
 from zim_async import ClearPeerMessage, ConvType, DeleteConv, InvalidArgumentError, JournalError
 from zim_async.actions import Action
-from zim_async.bulk import State, _group_table, _journal_file, read_journal
+from zim_async.bulk import State, _group_table, _journal_file, journal_files, read_journal
 from zim_async.bulk._journal import JobKind, Journal, now
 from zim_async.bulk._records import Mark, Row
 
@@ -245,6 +245,14 @@ def test_a_file_of_another_kind_is_refused_and_left_alone(path: Path, write: Cal
         with pytest.raises(JournalError, match="is no journal"):
             attempt(path)
     assert path.read_bytes() == before
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_its_files_are_known(path: Path, journal: Journal) -> None:
+    fill(journal, CLEAR)
+    link = path.with_name("link")
+    link.symlink_to(path)
+    assert {*path.parent.iterdir()} - {link} <= {*journal_files(link)} == {*journal_files(path)}
 
 
 def test_a_directory_and_a_missing_one_are_refused(tmp_path: Path) -> None:
@@ -253,6 +261,7 @@ def test_a_directory_and_a_missing_one_are_refused(tmp_path: Path) -> None:
             Journal.open(name, APP_ID, HOST)
         with pytest.raises(JournalError, match="can't be"):
             Journal.view(name)
+    assert not Path(f"{tmp_path}.lock").exists()
 
 
 @pytest.mark.parametrize("damage", ["cut", "overwritten", "no job"])

@@ -122,11 +122,37 @@ async def test_bad_rows_stop_the_job_before_anything_is_sent_unless_skipped(
     err = capsys.readouterr().err
     assert "a.csv, line 3002: conv_type must be peer (0) or group (2), not 'room'\n" in err
     assert err.count("a.csv, line") == 100
-    assert "bad rows: 151. Nothing was sent" in err
+    assert re.search(r"bad rows: 151 \(150 x action must be .*, 1 x conv_type .*\)\. Nothing was sent", err)
     assert not env.arrivals
     assert await run("cleanup", "a.csv", "--skip-bad", "--json", "--qps", "5000") == 0
     assert report_of(capsys)["bad_rows"] == 151
     assert len(env.arrivals) == 3_000
+
+
+async def test_bad_rows_alone_are_no_job(env: Sandbox, capsys: pytest.CaptureFixture[str]) -> None:
+    Path("a.csv").write_text(HEADER)
+    assert await run("cleanup", "a.csv", "--skip-bad") == 0
+    assert "there were no rows" in capsys.readouterr().err
+    Path("a.csv").write_text(HEADER + "fly,alice,bob,,\n")
+    for options in (["--skip-bad"], ["--skip-bad", "--dry-run"], ["--skip-bad", "--dry-run", "--json"]):
+        assert await run("cleanup", "a.csv", *options) == 2
+        found = capsys.readouterr()
+        assert "bad rows: 1 (1 x action must be" in found.err
+        assert "there are no others. Nothing was sent" in found.err
+        assert "there were no rows" not in found.err
+    assert json.loads(found.out)["bad_rows"] == 1
+    assert [path.name for path in Path().iterdir() if path.suffix != ".lock"] == ["a.csv"]
+    Path("b.csv").write_text(csv_of(2))
+    assert await run("cleanup", "a.csv", "b.csv", "--skip-bad") == 0
+    assert len(env.arrivals) == 2
+
+
+async def test_a_dry_run_counts_what_it_leaves_out(capsys: pytest.CaptureFixture[str]) -> None:
+    Path("a.csv").write_text(csv_of(10) + "fly,alice,bob,,\n" * 150)
+    assert await run("cleanup", "a.csv", "--dry-run", "--skip-bad") == 0
+    assert "duplicates or known from before; 150 bad rows (150 lines) left out\n" in capsys.readouterr().out
+    assert await run("cleanup", "a.csv", "--dry-run") == 2
+    assert "left out\n" not in capsys.readouterr().out
 
 
 async def test_a_dry_run_needs_no_account_and_sends_nothing(capsys: pytest.CaptureFixture[str]) -> None:
@@ -186,11 +212,21 @@ async def test_wrong_credentials_stop_the_job(
         ([], 2, "FILE"),
         (["missing.csv"], 2, "No such file"),
         (["a.csv", "--failed", "a.csv"], 2, "would overwrite"),
+        (["a.csv", "--failed", "hard-link"], 2, "--failed would overwrite hard-link"),
+        (["a.csv", "--failed", "link"], 2, "--failed would overwrite link"),
         (["a.csv", "--journal", "job", "--failed", "job"], 2, "would overwrite"),
+        *(
+            (["a.csv", "--journal", "job", "--failed", f"job{suffix}"], 2, f"would overwrite job{suffix}")
+            for suffix in ("-wal", "-shm", ".lock", ".new")
+        ),
+        (["-", "a.csv", "-"], 2, "-, which is standard input, may be given once"),
         (["a.csv", "--failed", "missing/failed.csv"], 2, "can't be written"),
         (["a.csv", "--qps", "0"], 2, "--qps"),
         (["a.csv", "--qps", "nan", "--sandbox"], 2, "--qps"),
-        (["a.csv", "--journal", "a.csv"], 5, "is no journal"),
+        (["a.csv", "--journal", "a.csv"], 2, "the journal a.csv would overwrite a.csv, one of the FILEs"),
+        (["a.csv", "--journal", "hard-link", "--sandbox"], 2, "would overwrite a.csv, one of the FILEs"),
+        (["a.csv", "job.new", "--journal", "job"], 2, "would overwrite job.new, one of the FILEs"),
+        (["a.csv", "--journal", "other.txt"], 5, "is no journal"),
         (["a.csv", "--journal", "missing/job"], 5, "can't be"),
     ],
 )
@@ -198,10 +234,15 @@ async def test_usage_and_configuration_have_codes_of_their_own(
     env: Sandbox, capsys: pytest.CaptureFixture[str], arguments: list[str], code: int, says: str
 ) -> None:
     Path("a.csv").write_text(csv_of(4))
+    Path("hard-link").hardlink_to("a.csv")
+    Path("link").symlink_to("a.csv")
+    Path("other.txt").write_text("a letter\n")
+    before = set(Path().iterdir())
     assert await run("cleanup", *arguments) == code
     assert says in capsys.readouterr().err
     assert not env.arrivals
     assert Path("a.csv").read_text() == csv_of(4)
+    assert set(Path().iterdir()) == before
 
 
 def test_missing_credentials_stop_the_job(capsys: pytest.CaptureFixture[str]) -> None:

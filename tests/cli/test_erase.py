@@ -63,10 +63,39 @@ async def test_users_of_a_file_as_one_object(filled: Sandbox, capsys: pytest.Cap
 async def test_what_is_to_be_kept_is_kept(filled: Sandbox, capsys: pytest.CaptureFixture[str]) -> None:
     Path("keep.txt").write_text("carol\n")
     assert await run("erase", "alice", "--yes", "--keep", "keep.txt", "--type", "peer", "--json") == 0
-    assert report_of(capsys)["deleted"] == 1
+    found = capsys.readouterr()
+    assert json.loads(found.out)["deleted"] == 1
+    assert found.err.startswith("to be kept: 1 conversation IDs from keep.txt\n")
     assert filled.messages("alice", "bob") is None
     assert filled.messages("alice", "carol") == ["hello"]
     assert filled.messages("alice", "g7", ConvType.GROUP) == ["hello"]
+
+
+@pytest.mark.parametrize("options", [["--yes"], ["--yes", "--literal-ids"], ["--dry-run"]])
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        ('{"conv_id":"carol"}\n', "JSON"),
+        ("", "is empty"),
+        ("conv_id\n", "keep.txt holds no IDs. Leave --keep out if nothing is to be kept"),
+        ("conv_id,name\n,Carol\n", "conv_id is missing"),
+        ("conv_id,group_id\ncarol,g7\n", "one column named"),
+        ("carol,Carol\n", "one ID a line"),
+    ],
+)
+async def test_what_is_to_be_kept_must_be_understood(
+    filled: Sandbox, capsys: pytest.CaptureFixture[str], content: str, says: str, options: list[str]
+) -> None:
+    Path("keep.txt").write_text(content)
+    assert await run("erase", "alice", *options, "--keep", "keep.txt") == 2
+    assert says in capsys.readouterr().err
+    assert not filled.arrivals
+
+
+async def test_a_list_without_users_is_told(env: Sandbox, capsys: pytest.CaptureFixture[str]) -> None:
+    Path("users.csv").write_text("user_id\n")
+    assert await run("erase", "--users", "users.csv", "--yes") == 0
+    assert capsys.readouterr().err.splitlines()[-1] == "there were no users"
 
 
 async def test_what_is_too_young_is_kept(filled: Sandbox) -> None:
@@ -116,18 +145,26 @@ async def test_what_was_refused_is_told(filled: Sandbox, capsys: pytest.CaptureF
         (["alice"], "--yes is needed"),
         (["--users", "-"], "--yes is needed"),
         (["--yes"], "give the users to erase"),
+        (["--users", "-", "--keep", "-", "--yes"], "standard input, may be given once"),
+        (["--users", "pipe"], "a pipe can be read only once: --yes is needed"),
         (["--users", "missing.txt", "--yes"], "No such file"),
         (["1001.0", "--yes"], "user_id has a data frame's number with decimals"),
         (["alice", "--older-than", "soon", "--yes"], "'soon' is no time such as 90d"),
         (["alice", "--older-than", "99999d", "--yes"], "'99999d' is no time such as 90d"),
         (["--users", "users.txt", "--report", "users.txt", "--yes"], "would overwrite"),
         (["alice", "--report", "r.csv", "--failed", "r.csv", "--yes"], "would overwrite"),
+        (["alice", "--report", "erase.journal-wal", "--yes"], "--report would overwrite erase.journal-wal"),
+        (
+            ["--users", "users.txt", "--journal", "users.txt", "--yes"],
+            "the journal users.txt would overwrite users.txt",
+        ),
     ],
 )
 async def test_nothing_is_sent_that_wasnt_meant(
     filled: Sandbox, capsys: pytest.CaptureFixture[str], arguments: list[str], says: str
 ) -> None:
     Path("users.txt").write_text("alice\n")
+    os.mkfifo("pipe")
     assert await run("erase", *arguments) == 2
     assert says in capsys.readouterr().err
     assert not filled.arrivals

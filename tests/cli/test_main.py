@@ -4,6 +4,7 @@ import signal
 import subprocess
 import sys
 
+import click
 import pytest
 
 from zim_async import ConvType, __main__, cli
@@ -100,6 +101,29 @@ async def test_demo(capsys: pytest.CaptureFixture[str]) -> None:
 def test_a_demo_that_finds_the_state_wrong_fails(capsys: pytest.CaptureFixture[str]) -> None:
     assert print_result(DemoResult(1, 0, 0, 0, {}, 1.0, 1.0, 0, ["bob lost alice"])) == 1
     assert "wrong: bob lost alice" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("command", ["cleanup", "delete-conv"])
+def test_a_fault_of_the_program_has_a_code_of_its_own_and_a_traceback(
+    command: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail() -> int:
+        raise ZeroDivisionError("at fault")
+
+    monkeypatch.setitem(commands.commands, command, click.Command(command, callback=fail))
+    assert cli.main([command]) == 70
+    err = capsys.readouterr().err
+    assert "in fail\n" in err
+    assert err.splitlines()[-2:] == [
+        "ZeroDivisionError: at fault",
+        "zim-async: this is a fault of zim-async. Please report it with the lines above",
+    ]
+
+
+@pytest.mark.parametrize("name", sorted(commands.commands))
+def test_help_knows_the_code_of_a_fault(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main([name, "--help"]) == 0
+    assert "70  a fault of zim-async" in capsys.readouterr().out
 
 
 def test_an_interrupt_is_quiet() -> None:

@@ -27,6 +27,7 @@ from ._group_job import History, Steps
 from ._group_table import Group
 from ._groups import run_groups, run_steps
 from ._job import cleanup, plan
+from ._journal_file import journal_files
 from ._reader import JournalReader, read_journal, read_summaries, remove_finished_journal
 from ._records import CodeCount, Outcome, Progress, State
 
@@ -41,6 +42,7 @@ __all__ = [
     "State",
     "Steps",
     "cleanup",
+    "journal_files",
     "path_of",
     "plan",
     "read_journal",

@@ -76,6 +76,7 @@ class Journal:
             JournalError: Another process has it, it is another job's, of another kind, damaged, or can't be written.
         """
         path = Path(os.path.realpath(path))
+        journal_file.refuse_foreign(path)
         with contextlib.ExitStack() as undo:
             lock = undo.enter_context(contextlib.closing(journal_file.lock(path)))
             with translate_errors(path):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import sqlite3
 import sys
 import tempfile
@@ -18,6 +19,8 @@ if sys.platform != "win32":
 APPLICATION_ID: Final = 0x5A494D4A  # "ZIMJ", where SQLite keeps it in a file's header
 SCHEMA_VERSION: Final = 2
 CACHE_KIB: Final = 16_000
+# The journal, SQLite's log and its index, the lock, and a draft with SQLite's own journal of that.
+_SUFFIXES: Final = ("", "-wal", "-shm", ".lock", ".lock-journal", ".new", ".new-journal")
 # A row is never longer than at first: what grows would have to move while the job runs. So states are letters.
 _SCHEMA: Final = f"""
 PRAGMA application_id = {APPLICATION_ID};
@@ -48,6 +51,32 @@ CREATE TABLE codes (
     request_id TEXT NOT NULL
 );
 """
+
+
+def journal_files(path: str | os.PathLike[str]) -> tuple[Path, ...]:
+    """Return where a journal stands, and what may stand beside it while it is made, written or locked.
+
+    Args:
+        path: The journal's file, or a link to it.
+
+    Returns:
+        The paths. What anybody else keeps there would be overwritten or removed.
+    """
+    path = os.path.realpath(path)
+    return tuple(Path(f"{path}{suffix}") for suffix in _SUFFIXES)
+
+
+def refuse_foreign(path: Path) -> None:
+    """Refuse what is no journal before it is locked: the lock file would stay beside it.
+
+    Raises:
+        JournalError: It is none.
+    """
+    if path.exists() and not path.is_file():
+        raise JournalError(f"{path} can't be used: it is no file")
+    # A journal may be missing, or be closed by another process just now: under the lock it is looked at again.
+    with translate_errors(path), contextlib.suppress(FileNotFoundError, sqlite3.OperationalError):
+        connect_to_read(path).close()
 
 
 def create(path: Path, app_id: int, host: str, kind: str) -> None:

@@ -19,16 +19,16 @@ from ._client import env_client, planning_client
 from ._columns import ACTION, columns_of, known_shapes
 from ._display import duration
 from ._exit_codes import CREDENTIALS, DONE, JOB_CODES, JOB_HELP, USAGE, examples, exits_by
-from ._files import STANDARD_INPUT
 from ._jobs import (
     JobOptions,
     Work,
-    check_outputs,
+    check_files,
     end_job,
     exit_code,
     finish_job,
     job_options,
     journal_of,
+    paths_of,
     print_report,
     run_job,
 )
@@ -91,16 +91,16 @@ def cleanup(
     options = JobOptions(**values)
     fixed = {name: value for name, value in ((ACTION, action), ("conv_type", conv_type)) if value is not None}
     reader = RowReader(renames=renames, fixed=fixed, literal_ids=literal_ids)
-    source = RowSource(files, reader, skip_bad=skip_bad or options.dry_run)
+    source = RowSource(files, reader, skip_bad=skip_bad, dry_run=options.dry_run)
     earlier = Earlier(resume, retry_not_found, retry_refused)
+    inputs = paths_of(files)
     with journal_of(options, files[0]) as path:
-        check_outputs([("--failed", options.failed)], [path, *(Path(name) for name in files if name != STANDARD_INPUT)])
+        check_files(inputs, path, [("--failed", options.failed)])
         if options.dry_run:
-            return _plan(source, path, options, earlier, skip_bad=skip_bad)
+            return _plan(source, path, options, earlier)
         progress, app_id = run_job(_sender(source, path, earlier), options)
         finish_job(progress, path, options, source.format)
-        notes = f"; {source.bad_rows} bad rows ({source.bad_lines} lines) left out" if source.bad_rows else ""
-        print_report(progress, "zim-async cleanup", options, _bad(source), notes)
+        print_report(progress, "zim-async cleanup", options, _bad(source), _notes(source))
         return end_job(progress, options, app_id, path)
 
 
@@ -123,7 +123,7 @@ def _sender(source: RowSource, path: Path, earlier: Earlier) -> Work[tuple[Progr
     return send
 
 
-def _plan(source: RowSource, path: Path, options: JobOptions, earlier: Earlier, *, skip_bad: bool) -> int:
+def _plan(source: RowSource, path: Path, options: JobOptions, earlier: Earlier) -> int:
     """Show what a run would send, and return the exit code that it would begin with."""
     # While there is no journal to belong to an application, any will do.
     nobody = options.sandbox or not (path.exists() or os.environ.get("ZIM_APP_ID"))
@@ -147,9 +147,9 @@ def _plan(source: RowSource, path: Path, options: JobOptions, earlier: Earlier, 
         say(json.dumps(report_values(progress) | _bad(source) | values))
     else:
         show(state_table(progress, "dry run: nothing was sent"))
-        say(f"{progress.read} read, {progress.duplicates} of them duplicates or known from before")
+        say(f"{progress.read} read, {progress.duplicates} of them duplicates or known from before{_notes(source)}")
         say(f"{progress.remaining} to be sent, which takes {duration(seconds)} at the quota")
-    problems = list(_objections(progress, source, resume=earlier.resume, skip_bad=skip_bad))
+    problems = list(_objections(progress, source, resume=earlier.resume))
     for problem in problems:
         tell(f"zim-async: {problem}")
     if problems:
@@ -157,14 +157,20 @@ def _plan(source: RowSource, path: Path, options: JobOptions, earlier: Earlier, 
     return DONE if progress.remaining else exit_code(progress, ignore_not_found=options.ignore_not_found)
 
 
-def _objections(progress: Progress, source: RowSource, *, resume: bool, skip_bad: bool) -> Iterator[str]:
+def _objections(progress: Progress, source: RowSource, *, resume: bool) -> Iterator[str]:
     """Yield why a run would send nothing."""
     if progress.unlisted and not resume:
         rows = " and ".join(map(row_text, progress.unlisted_examples))
         yield f"open in the journal and not in the input: {progress.unlisted}, such as {rows}. --resume sends them too"
-    if source.bad_rows and not skip_bad:
-        causes = ", ".join(f"{count} x {cause}" for cause, count in source.causes.most_common())
-        yield f"bad rows: {source.bad_rows} ({causes}). Mend them, or leave them out with --skip-bad"
+    if source.objection:
+        yield source.objection
+
+
+def _notes(source: RowSource) -> str:
+    """Return what is to be said of bad rows that stop nothing."""
+    if not source.bad_rows or source.objection:
+        return ""
+    return f"; {source.bad_rows} bad rows ({source.bad_lines} lines) left out"
 
 
 def _bad(source: RowSource) -> dict[str, object]:

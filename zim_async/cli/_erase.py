@@ -21,9 +21,10 @@ from ..errors import InvalidArgumentError
 from ._client import env_client, rehearsal_client
 from ._erase_report import SurveyTotals, Totals, print_erasures, print_survey, write_report
 from ._exit_codes import CREDENTIALS, DONE, JOB_CODES, JOB_HELP, REFUSED, RESUMABLE, examples, exits_by
-from ._files import STANDARD_INPUT
+from ._files import STANDARD_INPUT, name_of
 from ._id_lists import IdList
-from ._jobs import PATH, JobOptions, check_outputs, finish_job, job_options, journal_of, run_job
+from ._jobs import PATH, JobOptions, check_files, finish_job, job_options, journal_of, paths_of, run_job
+from ._output import tell
 
 _UNITS: Final = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 
@@ -76,17 +77,17 @@ def erase(
     until the list is empty. Others keep their copies. The journal is FILE.journal, or erase.journal.
     """
     options = JobOptions(**values)
+    inputs = paths_of(name for name in (users, keep) if name)
     ids = IdList("user_id", user_ids, users, literal_ids)
     if not (user_ids or users):
         raise InvalidArgumentError("give the users to erase, or --users FILE")
     filters: dict[str, Any] = {
         "older_than": older_than,
         "conv_type": None if kind is None else ConvType[kind.upper()],
-        "keep": frozenset(IdList("conv_id", (), keep, literal_ids)) if keep else (),
+        "keep": _read_kept(keep, literal=literal_ids) if keep else (),
     }
     with journal_of(options, users or "erase") as path:
-        taken = [Path(name) for name in (users, keep) if name and name != STANDARD_INPUT]
-        check_outputs([("--failed", options.failed), ("--report", report)], [path, *taken])
+        check_files(inputs, path, [("--failed", options.failed), ("--report", report)])
         if options.dry_run:
             return print_survey(asyncio.run(_survey(ids, options, filters)), options)
         if not yes and not options.sandbox:
@@ -112,12 +113,22 @@ def erase(
     return _exit_code(progress, totals, options)
 
 
+def _read_kept(name: str, *, literal: bool) -> frozenset[str]:
+    kept = frozenset(IdList("conv_id", (), name, literal))
+    if not kept:
+        raise InvalidArgumentError(f"{name_of(name)} holds no IDs. Leave --keep out if nothing is to be kept")
+    tell(f"to be kept: {len(kept)} conversation IDs from {name_of(name)}")
+    return kept
+
+
 def _ask(ids: IdList) -> None:
     """Ask whether users are to be erased.
 
     Raises:
         InvalidArgumentError: They aren't, or there is nobody to ask.
     """
+    if ids.file is not None and Path(ids.file).is_fifo():
+        raise InvalidArgumentError("a pipe can be read only once: --yes is needed. Nothing was sent")
     if ids.file == STANDARD_INPUT or sys.stdin is None or not sys.stdin.isatty():
         raise InvalidArgumentError("without a terminal to ask on, --yes is needed. Nothing was sent")
     count = sum(1 for _ in ids)

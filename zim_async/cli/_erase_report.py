@@ -160,6 +160,9 @@ def _last_words(progress: Progress, totals: Totals, options: JobOptions) -> Iter
     if progress.remaining or progress.interrupted or progress.groups_finished < progress.groups:
         yield RESUME
         return
+    if not totals.users:
+        yield "there were no users"
+        return
     yield BEYOND
     if left := totals.users - totals.erased - totals.not_found:
         yield f"not erased: {left} users; --report FILE has what came of each"

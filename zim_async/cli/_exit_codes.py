@@ -15,6 +15,7 @@ USAGE: Final = 2
 TRANSPORT: Final = 3
 RESUMABLE: Final = 4
 STOPPED: Final = 5
+FAULT: Final = 70  # as sysexits.h has it; Python itself would exit with 1, which means something else here
 INTERRUPTED: Final = 130
 RESUME: Final = "interrupted; run the same again to resume"
 
@@ -35,6 +36,7 @@ Exit codes:
   1  the server refused, or the demo found its state wrong
   2  usage or configuration
   3  no usable answer from the server
+  70  a fault of zim-async; please report it
   130  interrupted
 """
 JOB_HELP: Final = """
@@ -45,6 +47,7 @@ Exit codes:
   2  usage: options, or rows that are no actions
   4  interrupted; run the same again to resume
   5  stopped by configuration: credentials, clock, plan or journal
+  70  a fault of zim-async; please report it. The journal keeps what was done
   130  interrupted twice, left immediately; run the same again to resume
 """
 CREDENTIALS: Final = """

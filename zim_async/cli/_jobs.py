@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import math
+import os
 from collections.abc import Awaitable, Callable, Iterable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ from typing import Any, TypeAlias, TypeVar
 import click
 from rich.console import Console
 
-from ..bulk import OnProgress, Progress, State, path_of, read_journal, remove_finished_journal
+from ..bulk import OnProgress, Progress, State, journal_files, path_of, read_journal, remove_finished_journal
 from ..client import ZimClient
 from ..errors import InvalidArgumentError
 from ._client import env_client, rehearsal_client
@@ -74,19 +75,37 @@ def journal_of(options: JobOptions, first_file: str) -> AbstractContextManager[P
     return path_of(f"{first_file if named else 'stdin'}.journal")
 
 
-def check_outputs(outputs: Iterable[tuple[str, Path | None]], taken: Iterable[Path]) -> None:
+def paths_of(names: Iterable[str]) -> list[Path]:
+    """Return where the inputs with some names are, but for standard input.
+
+    Raises:
+        InvalidArgumentError: Standard input is named twice.
+    """
+    names = list(names)
+    if names.count(STANDARD_INPUT) > 1:
+        raise InvalidArgumentError(f"{STANDARD_INPUT}, which is standard input, may be given once")
+    return [Path(name) for name in names if name != STANDARD_INPUT]
+
+
+def check_files(inputs: Iterable[Path], journal: Path, outputs: Iterable[tuple[str, Path | None]]) -> None:
     """Find out now, not after hours, whether files can be written, and over nothing of value.
 
     Raises:
         InvalidArgumentError: One can't.
     """
-    taken = [path.resolve() for path in taken]
+    taken = [*inputs]
+    for given in taken:
+        if _is_among(given, journal_files(journal)):
+            raise InvalidArgumentError(
+                f"the journal {journal} would overwrite {given}, one of the FILEs. Give another --journal"
+            )
+    taken += journal_files(journal)
     for option, path in outputs:
         if path is None:
             continue
-        if path.resolve() in taken:
+        if _is_among(path, taken):
             raise InvalidArgumentError(f"{option} would overwrite {path}")
-        taken.append(path.resolve())
+        taken.append(path)
         is_new = not path.exists()
         try:
             path.open("a").close()
@@ -94,6 +113,17 @@ def check_outputs(outputs: Iterable[tuple[str, Path | None]], taken: Iterable[Pa
                 path.unlink()
         except OSError as error:
             raise InvalidArgumentError(f"{option}: {path} can't be written: {error.strerror}") from None
+
+
+def _is_among(path: Path, others: Iterable[Path]) -> bool:
+    """Tell whether a path leads to the same file as another one, by whatever names or links."""
+
+    def is_same(other: Path) -> bool:
+        return os.path.realpath(path) == os.path.realpath(other) or (
+            path.exists() and other.exists() and path.samefile(other)
+        )
+
+    return any(map(is_same, others))
 
 
 def run_job(work: Work[T], options: JobOptions) -> T:

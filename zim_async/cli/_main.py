@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import traceback
 
 import click
 
@@ -12,14 +13,14 @@ from ._cleanup import cleanup
 from ._conversations import conversations
 from ._demo import demo
 from ._erase import erase
-from ._exit_codes import CALL_HELP, DONE, INTERRUPTED, examples
+from ._exit_codes import CALL_HELP, DONE, FAULT, INTERRUPTED, examples
 from ._journal import journal
 from ._output import say, tell, use_utf8
 from ._sandbox import sandbox
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run a command and return its exit code. Errors take one line."""
+    """Run a command and return its exit code. Errors take one line, but for those of the program itself."""
     use_utf8()
     logging.getLogger("zim_async").addHandler(logging.NullHandler())  # else warnings would go to standard error
     try:
@@ -32,6 +33,9 @@ def main(arguments: list[str] | None = None) -> int:
         return INTERRUPTED
     except SystemExit:  # what click makes of a reader of --help who left
         return DONE
+    except Exception:  # noqa: BLE001, whatever it is
+        tell(f"{traceback.format_exc()}zim-async: this is a fault of zim-async. Please report it with the lines above")
+        return FAULT
     return result if isinstance(result, int) else DONE
 
 

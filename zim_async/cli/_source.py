@@ -17,7 +17,8 @@ class RowSource:
     Args:
         files: Their names; ``-`` is standard input.
         reader: What makes actions of their rows.
-        skip_bad: Leave out what is no action.
+        skip_bad: Leave out what is no action. What has nothing else is refused all the same.
+        dry_run: Refuse nothing; ``objection`` says what would be.
 
     Attributes:
         format: What the first file holds.
@@ -25,13 +26,15 @@ class RowSource:
         causes: Bad rows by what is wrong.
     """
 
-    def __init__(self, files: tuple[str, ...], reader: RowReader, *, skip_bad: bool) -> None:
+    def __init__(self, files: tuple[str, ...], reader: RowReader, *, skip_bad: bool, dry_run: bool) -> None:
         self.format: Format = "csv"
         self.bad_lines: int = 0
         self.causes: Counter[str] = Counter()
         self._files = files
         self._reader = reader
         self._skip_bad = skip_bad
+        self._dry_run = dry_run
+        self._has_rows = False
         self._problems = Problems()
 
     def actions(self) -> Iterator[Action]:
@@ -44,11 +47,23 @@ class RowSource:
             with RowFile(name, self._reader) as file:
                 if number == 0:
                     self.format = file.format
-                yield from file.actions(self._note)
-        if self.bad_rows and not self._skip_bad:
-            raise InvalidArgumentError(
-                f"bad rows: {self.bad_rows}. Nothing was sent. Mend them, or leave them out with --skip-bad"
-            )
+                actions = file.actions(self._note)
+                for first in actions:
+                    self._has_rows = True
+                    yield first
+                    yield from actions
+        if self.objection and not self._dry_run:
+            raise InvalidArgumentError(self.objection)
+
+    @property
+    def objection(self) -> str | None:
+        """Why the rows that were read aren't sent, if they aren't."""
+        if not self.bad_rows or (self._skip_bad and self._has_rows):
+            return None
+        causes = ", ".join(f"{count} x {cause}" for cause, count in self.causes.most_common())
+        others = "" if self._has_rows else ", and there are no others"
+        advice = ", or leave them out with --skip-bad" if self._has_rows else ""
+        return f"bad rows: {self.bad_rows} ({causes}){others}. Nothing was sent. Mend them{advice}"
 
     @property
     def bad_rows(self) -> int:
