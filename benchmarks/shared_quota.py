@@ -182,7 +182,8 @@ async def work_through_client(task: str, amount: float, base_url: str, redis_url
 
 async def work_through_engine(engine: str, calls: int, base_url: str, redis_url: str) -> Work:
     """Make the calls as a user of another library would, refused ones again, but not for ever."""
-    acquire, work = await ENGINES[engine](redis_url), Work()
+    # Of more connections than 100, redis-py makes errors by itself.
+    acquire, work = await ENGINES[engine](f"{redis_url}?max_connections={2 * calls}"), Work()
     async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as session:
 
         async def call() -> None:
