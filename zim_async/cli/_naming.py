@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -47,11 +48,22 @@ class Naming:
         """Return the names that ``--map`` has and a file hasn't."""
         return sorted(set(self.renamed) - {name.strip() for name in names})
 
-    def suggest(self, missing: Iterable[str], names: Sequence[str]) -> list[str]:
-        """Return what ``--map`` could say of missing columns, by names that come close."""
+    def missing(self, names: Iterable[str], shapes: Mapping[str, Shape]) -> list[str]:
+        """Return the columns that are missing for the action that comes closest, none if one has them all."""
+        given = {self.column(name) for name in names} | set(self.fixed)
+        stated = self.fixed.get(ACTION)
+        candidates = shapes.values() if stated is None else [shapes[key_of(stated)]]
+        lacks = ([column for column in (ACTION, *shape.required) if column not in given] for shape in candidates)
+        return min(lacks, key=len)
+
+    def advice(self, missing: Sequence[str], names: Iterable[str]) -> str:
+        """Return what options may help where columns are missing, by names that come close."""
         spare = {key_of(name): name.strip() for name in names if name.strip() and self.column(name) is None}
-        close = {column: difflib.get_close_matches(key_of(column), spare, 1) for column in missing}
-        return [f"{spare[found[0]]}={column}" for column, found in close.items() if found]
+        close = {column: difflib.get_close_matches(key_of(column), spare, 1) for column in missing if column != ACTION}
+        advice = ""
+        if suggested := [f"{spare[found[0]]}={column}" for column, found in close.items() if found]:
+            advice = f" Perhaps --map {shlex.quote(','.join(suggested))}."
+        return advice + (" Rows without an action need --action." if ACTION in missing else "")
 
 
 def make_naming(shapes: Mapping[str, Shape], renames: Iterable[str], fixed: Mapping[str, str]) -> Naming:
