@@ -334,6 +334,70 @@ def test_an_open_quote_that_another_one_closes_costs_both_lines(write: Write) ->
     assert len(found) == 41
 
 
+@pytest.mark.parametrize(
+    ("rows", "line", "found"),
+    [
+        ('A,a1,b1,5" disk\nA,a2,b2,"5\nA,a3,b3,x\nA,a4,b4,6"\nA,a5,b5,\n', 3, "a1 a3 a4 a5"),
+        ('A,a2,b2,"5\nA,a4,b4,6"\nA,a5,b5,\n', 2, "a4 a5"),
+    ],
+)
+def test_rows_inside_a_cell_are_never_swallowed(write: Write, rows: str, line: int, found: str) -> None:
+    text = "action,from_user_id,to_user_id,note\n" + rows.replace("A,", "clear_peer_message,")
+    actions, problems = read(write(text))
+    assert [text.partition(":")[0] for text in lines_of(problems)] == [str(line)]
+    assert "quote" in problems[0].text
+    assert [action.from_user_id for action in actions if isinstance(action, ClearPeerMessage)] == found.split()
+
+
+def test_rows_inside_a_first_cell_are_never_swallowed(write: Write) -> None:
+    row = "clear_peer_message,alice,bob\n"
+    text = "note,action,from_user_id,to_user_id\n" + f'"5,{row}6",{row}7,{row}"two, or\nthree",{row}'
+    found, problems = read(write(text))
+    assert [text.partition(":")[0] for text in lines_of(problems)] == ["2"]
+    assert found == [PEER, PEER, PEER]
+
+
+@pytest.mark.parametrize("literal_ids", [False, True])
+def test_a_header_in_the_middle_is_no_row(write: Write, literal_ids: bool) -> None:
+    found, problems = read(
+        write("me,friend\nalice,bob\nme,friend\nalice,bob\n"),
+        renames=["me=from_user_id,friend=to_user_id"],
+        fixed={"action": "clear_peer_message"},
+        literal_ids=literal_ids,
+    )
+    assert lines_of(problems) == ["3: the header once more, as where files were put together"]
+    assert found == [PEER, PEER]
+
+
+@pytest.mark.parametrize("again", ["from_user_id,to_user_id", "FromUserId,ToUserId", "to_user_id,from_user_id"])
+def test_a_header_in_the_middle_is_no_row_whatever_its_spelling(write: Write, again: str) -> None:
+    text = f"from_user_id,to_user_id\nalice,bob\n{again}\nalice,bob\n"
+    found, problems = read(write(text), fixed={"action": "clear_peer_message"})
+    assert len(problems) == 1
+    assert "line 3: " in problems[0].text
+    assert "where files were put together" in problems[0].text
+    assert found == [PEER, PEER]
+
+
+def test_a_line_of_totals_is_no_row(write: Write) -> None:
+    text = "from_user_id,to_user_id,n\nalice,bob,3\nTotal,1,3\n"
+    found, problems = read(write(text), fixed={"action": "clear_peer_message"})
+    assert lines_of(problems) == ["3: from_user_id has what a line of totals begins with: 'Total'"]
+    assert found == [PEER]
+
+
+@pytest.mark.parametrize("rows", ['"1","alice","bob",""\n', "alice,bob,x,\n", "1,alice,bob,,\n"])
+def test_rows_longer_than_their_header_may_be_shifted(write: Write, rows: str) -> None:
+    found, problems = read(write('"from_user_id","to_user_id","note"\n' + rows), fixed={"action": "clear_peer_message"})
+    assert found == []
+    assert [text.partition(",")[0] for text in lines_of(problems)] == ["2: more fields than the header has"]
+
+
+def test_separators_at_the_end_of_the_header_and_of_rows(write: Write) -> None:
+    text = "from_user_id,to_user_id,\nalice,bob,\nalice,bob\n"
+    assert read(write(text), fixed={"action": "clear_peer_message"}) == ([PEER, PEER], [])
+
+
 def test_a_newline_inside_an_id_is_told_at_its_first_line(write: Write) -> None:
     found, problems = read(write(HEADER + 'clear_peer_message,alice,"bob\n",,\n' + GROUP_ROW))
     assert lines_of(problems)[0] == "2: a newline in to_user_id, or a quote that isn't closed: 'bob\\n'"
