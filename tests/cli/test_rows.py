@@ -349,6 +349,20 @@ def test_rows_inside_a_cell_are_never_swallowed(write: Write, rows: str, line: i
     assert [action.from_user_id for action in actions if isinstance(action, ClearPeerMessage)] == found.split()
 
 
+def test_rows_of_another_action_inside_a_cell_are_never_swallowed(write: Write) -> None:
+    rows = (
+        'clear_peer_message,alice,bob,,,"5\n' + "delete_conv,alice,,g7,group,x\n" + 'delete_conv,alice,,g7,group,6"\n'
+    )
+    found, problems = read(write(HEADER.replace("\n", ",note\n") + rows))
+    assert [text.partition(":")[0] for text in lines_of(problems)] == ["2"]
+    assert found == [GROUP, GROUP]
+
+
+def test_prose_inside_a_cell_is_taken(write: Write) -> None:
+    text = 'from_user_id,to_user_id,note\nalice,bob,"Dear Bob, dear Alice, hello\nwell, then, bye\n1,2"\n'
+    assert read(write(text), fixed={"action": "clear_peer_message"}) == ([PEER], [])
+
+
 def test_rows_inside_a_first_cell_are_never_swallowed(write: Write) -> None:
     row = "clear_peer_message,alice,bob\n"
     text = "note,action,from_user_id,to_user_id\n" + f'"5,{row}6",{row}7,{row}"two, or\nthree",{row}'

@@ -5,7 +5,7 @@
 2. A column of another program may hold newlines. Such a row is named by its first line.
    If such a cell holds lines that would be rows themselves, a quote was left open: they aren't swallowed either.
 3. Short rows lack their last columns. Longer ones are taken if nothing stands in what is too much and each begins with
-   an action. Without one, nobody can tell whether a separator ends the row or its number begins it.
+   an action. Without one, nobody can tell whether a separator ends the row or a number begins it.
 """
 
 from __future__ import annotations
@@ -61,8 +61,8 @@ def _fit(cells: list[str], header: Header) -> list[str]:
         raise BadRow("more fields than the header has", f": {excerpt(header.separator.join(cells))}")
     if len(cells) > width and ACTION not in header.columns:
         raise BadRow(
-            "more fields than the header has, be it a number before the first or a separator after the last",
-            f": {excerpt(header.separator.join(cells))}. Name every column in the header",
+            "more fields than the header has, so that they may be shifted",
+            f": {excerpt(header.separator.join(cells))}. Name every column in the header, a row number's too",
         )
     return cells[:width] + [""] * (width - len(cells))
 
@@ -81,10 +81,13 @@ def _check_newlines(header: Header, cells: list[str]) -> None:
 
 def _swallows_rows(header: Header, cells: list[str], place: int) -> bool:
     """Tell whether the lines of a cell were rows before a quote made one of them."""
-    own = [at for at, column in enumerate(header.columns) if column and column.endswith(_ONE_LINE) and cells[at]]
+    own = [at for at, column in enumerate(header.columns) if column and column.endswith(_ONE_LINE)]
 
     def is_row(fields: list[str]) -> bool:
-        return len(fields) == len(cells) and all(re.fullmatch(r"\S+", fields[at]) for at in own)
+        if len(fields) != len(cells):
+            return False
+        filled = [fields[at] for at in own if fields[at]]
+        return len(filled) >= min(2, len(own)) and not any(re.search(r"\s", field) for field in filled)
 
     first, *between, last = (line.split(header.separator) for line in re.split(r"\r\n|\r|\n", cells[place]))
     return any(map(is_row, between)) or (is_row(cells[:place] + first) and is_row(last + cells[place + 1 :]))

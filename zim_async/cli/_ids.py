@@ -89,7 +89,10 @@ _SHAPES: Final = (
         "a program's notation",
     ),
     (r"b'.*'|b\".*\"", "Python's notation for bytes"),
-    (r".*\\(x[0-9a-fA-F]{2}|u[0-9a-fA-F]{4}|\\).*", "a backslash that a program wrote for something else"),
+    (
+        r".*\\(u[0-9a-fA-F]{4}|\\|x[0-9a-fA-F]{2}\\x).*|\\x([0-9a-fA-F]{2})+",
+        "a backslash that a program wrote for something else",
+    ),
     (rf".*&(apos|{'|'.join(name2codepoint)}|#\d+|#[xX][0-9a-fA-F]+);.*", "an HTML entity"),
 )
 # One look for all of them: most IDs have none.
