@@ -1,3 +1,5 @@
+import time
+
 import pytest
 
 from zim_async.cli._ids import find_excess, find_flaw, is_plain
@@ -258,6 +260,15 @@ def test_what_ids_may_look_like(value: str) -> None:
 def test_what_betrays_an_id_that_was_altered(value: str, says: str) -> None:
     assert says in (find_flaw(value) or "")
     assert is_plain(value) is None
+
+
+@pytest.mark.parametrize(
+    "value", ["[" + "," * 100_000, "(" + "," * 100_000, "&" * 100_000, "\\x" * 50_000, "x('" * 40_000]
+)
+def test_what_is_far_too_long_takes_no_time(value: str) -> None:
+    started = time.perf_counter()
+    find_flaw(value)
+    assert time.perf_counter() - started < 1
 
 
 def test_ids_are_measured_as_the_server_does() -> None:

@@ -316,6 +316,15 @@ def test_a_header_is_held_against_the_action_that_was_stated(
     assert [text for text in says if text not in str(caught.value)] == [], str(caught.value)
 
 
+@pytest.mark.parametrize(
+    "header", ["from_user_\x7fid,to_user_id\n", "some_user_id,note\n", "user\ufeff_id,to_user_id\n"]
+)
+def test_no_name_is_suggested_that_cant_be_typed_or_is_meant_twice(write: Write, header: str) -> None:
+    with pytest.raises(InvalidArgumentError, match="lacks from_user_id") as caught:
+        read(write(header), fixed={"action": "clear_peer_message"})
+    assert "--map" not in str(caught.value)
+
+
 def lines_of(problems: list[Problem]) -> list[str]:
     return [problem.text.partition(", line ")[2] for problem in problems]
 

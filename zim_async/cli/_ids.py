@@ -141,6 +141,8 @@ def _find_ends(value: str) -> str | None:
 
 
 def _find_shape(value: str) -> str | None:
+    if len(value) > 4 * MAX_ID_BYTES:  # too long anyhow, and some shapes take the square of a length
+        return None
     key = re.sub("[ _-]", "", value).casefold()
     if (cause := _WORDS.get(value) or _NAMES.get(key)) or not _any_shape(value):
         return cause

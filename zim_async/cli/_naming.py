@@ -58,12 +58,17 @@ class Naming:
 
     def advice(self, missing: Sequence[str], names: Iterable[str]) -> str:
         """Return what options may help where columns are missing, by names that come close."""
-        spare = {key_of(name): name.strip() for name in names if name.strip() and self.column(name) is None}
-        close = {column: difflib.get_close_matches(key_of(column), spare, 1) for column in missing if column != ACTION}
-        advice = ""
-        if suggested := [f"{spare[found[0]]}={column}" for column, found in close.items() if found]:
-            advice = f" Perhaps --map {shlex.quote(','.join(suggested))}."
+        spare = {key_of(name): name.strip() for name in names if self._is_spare(name.strip())}
+        wanted = [column for column in missing if column != ACTION]
+        close = {column: difflib.get_close_matches(key_of(column), spare, 1) for column in wanted}
+        found = {column: spare[keys[0]] for column, keys in close.items() if keys}
+        # A name that comes close to two columns tells nothing.
+        suggested = [f"{name}={column}" for column, name in found.items() if [*found.values()].count(name) == 1]
+        advice = f" Perhaps --map {shlex.quote(','.join(suggested))}." if suggested else ""
         return advice + (" Rows without an action need --action." if ACTION in missing else "")
+
+    def _is_spare(self, name: str) -> bool:
+        return bool(name) and name.isprintable() and self.column(name) is None
 
 
 def make_naming(shapes: Mapping[str, Shape], renames: Iterable[str], fixed: Mapping[str, str]) -> Naming:
