@@ -235,6 +235,7 @@ def test_files_that_hold_no_rows_say_what_they_are(write: Write, content: str | 
         ("delete_conv,alice,,g7,", ["conv_type is missing"]),
         ("delete_conv,alice,,g7,1", ["conv_type must be peer (0) or group (2)", "not '1'"]),
         ("delete_conv,alice,,g7,2.0", ["conv_type must be", "'2.0'", "data frame"]),
+        (f"delete_conv,alice,,g7,{'9' * 5_000}", ["conv_type must be", "999..."]),
         ("delete_conv,alice,,g7,single", ["conv_type must be", "'single'"]),
         (f"delete_conv,alice,,{'x' * 33},2", ["conv_id has 33 bytes in UTF-8"]),
         (f"delete_conv,alice,,{'ж' * 17},2", ["conv_id has 34 bytes in UTF-8"]),

@@ -131,7 +131,7 @@ def _enum_reader(column: str, kind: type[Enum]) -> Callable[[Any], object]:
         member = members.get(str(value).strip().lower())
         if member is None:
             shape = ", which is a data frame's number with decimals" if re.fullmatch(r"\d+[.,]0*", str(value)) else ""
-            raise BadRow(f"{column} must be {expected}", f", not {value!a}{shape}")
+            raise BadRow(f"{column} must be {expected}", f", not {excerpt(value)}{shape}")
         return member
 
     return read

@@ -105,9 +105,9 @@ class Lines:
         return self._back.popleft() if self._back else self._file.read(size)
 
 
-def excerpt(text: str) -> str:
-    """Return the start of some text in ASCII, fit for a message."""
-    shown = ascii(text)
+def excerpt(value: object) -> str:
+    """Return the start of some text or another value in ASCII, fit for a message."""
+    shown = ascii(value)
     return shown if len(shown) <= 100 else f"{shown[:97]}..."
 
 
