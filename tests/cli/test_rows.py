@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from zim_async import ClearPeerMessage, ConvType, DeleteConv, InvalidArgumentError
 from zim_async.actions import Action
 from zim_async.cli._columns import columns_of, to_row
-from zim_async.cli._rows import Problem, RowFile, RowReader, open_to_write, write_rows
+from zim_async.cli._rows import MAX_PATTERNS, Problem, RowFile, RowReader, open_to_write, write_rows
 
 HEADER = "action,from_user_id,to_user_id,conv_id,conv_type\n"
 PEER_ROW = "clear_peer_message,alice,bob,,\n"
@@ -70,6 +70,8 @@ def read(name: str, **options: Any) -> tuple[list[Action], list[Problem]]:
         pytest.param(ROWS.replace(",", "|"), id="vertical bars"),
         pytest.param("sep=;\n" + SEMICOLONS, id="a spreadsheet's sep line"),
         pytest.param('"sep=;"\r\n' + SEMICOLONS, id="a quoted sep line"),
+        pytest.param("sep=;;;;;\n" + SEMICOLONS, id="a sep line that was saved again"),
+        pytest.param('"sep=;",,,,\r\n' + SEMICOLONS, id="a sep line that was saved again, with commas"),
         pytest.param("sep=^\n" + ROWS.replace(",", "^"), id="a sep line with an unusual separator"),
         pytest.param("\ufeffSEP=,\n" + ROWS, id="a sep line after a byte order mark"),
         pytest.param(TABS.encode("utf-16"), id="a spreadsheet's unicode text"),
@@ -129,6 +131,8 @@ def read(name: str, **options: Any) -> tuple[list[Action], list[Problem]]:
         pytest.param(f"[{PEER_LINE.strip()}, {GROUP_LINE.strip()}]", id="a json array"),
         pytest.param(json.dumps([json.loads(PEER_LINE), json.loads(GROUP_LINE)], indent=2), id="a pretty json array"),
         pytest.param("\ufeff\n[\n" + PEER_LINE + "," + GROUP_LINE + "]\n\n", id="a json array with a line for each"),
+        pytest.param(PEER_LINE + "\ufeff" + GROUP_LINE, id="json lines put together, each with a byte order mark"),
+        pytest.param("\x1e" + PEER_LINE + "\x1e" + GROUP_LINE, id="a json text sequence"),
         pytest.param(PEER_LINE + "\n\r\n" + GROUP_LINE, id="blank lines between json lines"),
         pytest.param(
             PEER_LINE.replace("}", ', "conv_id": null, "conv_type": "", "tags": {"a": [1]}}') + GROUP_LINE,
@@ -177,7 +181,7 @@ def test_exports_that_are_taken(write: Write, content: str | bytes) -> None:
         pytest.param('"action,from_user_id\n' + PEER_ROW, ["line 1", "lacks"], id="an open quote in the header"),
         pytest.param("+--------+---------+\n| action |\n", ["drawn for the eye"], id="a database's drawn table"),
         pytest.param(ROWS.encode("utf-16-le"), ["UTF-16 without a byte order mark"], id="utf-16 without its mark"),
-        pytest.param(ROWS.encode("utf-16")[:-1], ["cut off or damaged"], id="utf-16, cut off"),
+        pytest.param(ROWS.encode("utf-16")[:-1], ["line 3: cut off or damaged"], id="utf-16, cut off"),
         pytest.param(b"PK\x03\x04" + bytes(60), ["workbook (xlsx", "CSV UTF-8"], id="xlsx"),
         pytest.param(b"\xd0\xcf\x11\xe0" + bytes(60), ["workbook (xls)"], id="xls"),
         pytest.param(gzip.compress(gzip.compress(ROWS.encode())), ["gzipped twice"], id="gzipped twice"),
@@ -190,11 +194,21 @@ def test_exports_that_are_taken(write: Write, content: str | bytes) -> None:
         pytest.param(
             "\n" + json.dumps(json.loads(PEER_LINE), indent=2), ["line 2", "one object a line"], id="a pretty object"
         ),
-        pytest.param("[" + PEER_LINE + PEER_LINE + "]", ["line 2", "no comma"], id="a json array without commas"),
-        pytest.param("[\n\n" + PEER_LINE + ",", ["line 4", "no JSON"], id="a json array, cut off"),
-        pytest.param("[\n" + PEER_LINE, ["line 3", "no comma or bracket"], id="a json array without its end"),
-        pytest.param("[]\n" + PEER_LINE, ["line 2", "something follows"], id="json lines after an array"),
-        pytest.param("[" * 100_000, ["no JSON", "too deep"], id="json without a bottom"),
+        pytest.param(
+            "[" + PEER_LINE + PEER_LINE + "]", ["line 2", "no comma", "but '{"], id="a json array without commas"
+        ),
+        pytest.param("[\n\n" + PEER_LINE + ",", ["line 4", "ends before the array does"], id="a json array, cut off"),
+        pytest.param("[\n" + PEER_LINE, ["line 3", "ends before the array does"], id="a json array without its end"),
+        pytest.param('[{"action": "clear_pe', ["line 1", "ends before the array does"], id="a json object, cut off"),
+        pytest.param("[]\n" + PEER_LINE, ["line 2", "something follows", '{"action"'], id="json lines after an array"),
+        pytest.param("[]\n[1]\n", ["line 2", "something follows the array: '[1]"], id="two arrays"),
+        pytest.param(
+            '[{"a": ' + "9" * 5_000 + "}]", ["line 1", "more than 4300 digits"], id="a json array's long number"
+        ),
+        pytest.param('{"action":"x","to_us', ["line 1", "one object a line", "cut off"], id="one line, cut off"),
+        pytest.param("sep=\r\n" + ROWS, ["line 1", "sep= names no separator"], id="a sep line that names none"),
+        pytest.param('\nsep="\n' + ROWS, ["line 2", "sep= names no separator"], id="a sep line with a quote"),
+        pytest.param("[" * 100_000, ["line 1", "nested too deep"], id="json without a bottom"),
     ],
 )
 def test_files_that_hold_no_rows_say_what_they_are(write: Write, content: str | bytes, says: list[str]) -> None:
@@ -214,12 +228,14 @@ def test_files_that_hold_no_rows_say_what_they_are(write: Write, content: str | 
         (HEADER.strip(), ["the header once more"]),
         ("clear_peer_message,,bob,,", ["from_user_id is missing"]),
         ("clear_peer_message,alice", ["to_user_id is missing"]),
+        ("clear_peer_message,alice,1.0,g7,", ["conv_id doesn't belong"]),
         ("clear_peer_message,alice,bob,g7,", ["conv_id doesn't belong to clear_peer_message", "'g7'"]),
         ("delete_conv,alice,bob,g7,group", ["to_user_id doesn't belong to delete_conv"]),
         ("delete_conv,alice,NULL,g7,group", ["to_user_id doesn't belong to delete_conv", "'NULL'"]),
         ("delete_conv,alice,,g7,", ["conv_type is missing"]),
         ("delete_conv,alice,,g7,1", ["conv_type must be peer (0) or group (2)", "not '1'"]),
         ("delete_conv,alice,,g7,2.0", ["conv_type must be", "'2.0'", "data frame"]),
+        (f"delete_conv,alice,,g7,{'9' * 5_000}", ["conv_type must be", "999..."]),
         ("delete_conv,alice,,g7,single", ["conv_type must be", "'single'"]),
         (f"delete_conv,alice,,{'x' * 33},2", ["conv_id has 33 bytes in UTF-8"]),
         (f"delete_conv,alice,,{'ж' * 17},2", ["conv_id has 34 bytes in UTF-8"]),
@@ -245,15 +261,32 @@ def test_bad_rows_of_a_csv_are_told_by_line_and_the_rest_is_read(write: Write, r
     [
         ("{", ["doesn't end in its line"]),
         (PEER_LINE.strip()[:-9], ["doesn't end in its line"]),
-        (PEER_LINE.strip() * 2, ["no JSON", "Extra data"]),
-        (PEER_LINE.strip() + ",", ["no JSON"]),
-        ("[1]", ["no JSON object"]),
-        ("[" * 100_000, ["no JSON", "too deep"]),
+        (PEER_LINE.strip() * 2, ["another object follows", "one object a line"]),
+        (PEER_LINE.strip() + ",", ["a comma follows", "take it out"]),
+        (PEER_LINE.strip() + "]", ["something follows the object: ']'"]),
+        ("{'action': 1}", ["no JSON (Expecting property name", "column 2: "]),
+        ("[1]", ["no JSON object: an array"]),
+        ("7", ["no JSON object: '7'"]),
+        ("[" * 900 + "]" * 900, ["no JSON object: an array"]),
+        ("[" * 970 + "]" * 970, ["line 2: "]),
+        ("[" * 100_000, ["nested too deep"]),
+        ('{"x": ' + "9" * 5_000 + "}", ["a number of more than 4300 digits"]),
+        (PEER_LINE.strip()[:-1] + ', "conv_id": ' + "[" * 985 + "]" * 985 + "}", ["conv_id"]),
+        ('{"my-data": [{"action": 1}]}', ["""jq -c '.["my-data"][]'"""]),
+        ('{"a\\u001b": [{"action": 1}]}', ["rows stand inside 'a\\x1b': take them out, one a line"]),
+        ('{"action": "clear_peer_message", "from": "a", "to": "b"}', ["is missing; the keys are 'action, from, to'"]),
+        ('{"action": "clear_peer_message", "from_usr_id": "a", "to_user_id": "b"}', ["--map from_usr_id=from_user_id"]),
+        *(
+            (f'{{"action": {value}, "from_user_id": "a", "to_user_id": "b"}}', ["action must be", value])
+            for value in ("0", "false", "[]", "{}", '["delete_conv"]')
+        ),
+        ('{"action": null, "from_user_id": "a", "to_user_id": "b"}', ["action is missing"]),
+        (PEER_LINE.strip().replace('"alice"', '{"x": 1, "x": 2}'), ["a key", "twice, 'x'"]),
+        (PEER_LINE.strip().replace("alice", "M\udcfcller"), ["from_user_id has the byte 0xFC", "as UTF-8"]),
         ('{"data": [{"action": "delete_conv"}]}', ["action is missing", "'data'", "jq -c '.data[]'"]),
         ('{"action": "delete_conv", "from_user_id": 7, "conv_id": "g7", "conv_type": 2}', ["a str, not int 7"]),
         ('{"action": "delete_conv", "from_user_id": "a", "conv_id": "g", "conv_type": true}', ["not True"]),
         ('{"action": "delete_conv", "from_user_id": "a", "conv_id": "g", "conv_type": 2.0}', ["not 2.0", "data frame"]),
-        ('{"action": ["delete_conv"], "from_user_id": "a"}', ["action must be"]),
         ('{"action": "delete_conv", "action": "delete_conv", "from_user_id": "a"}', ["a key", "twice", "'action'"]),
         (PEER_LINE.strip()[:-1] + ', "toUserId": "bob"}', ["'to_user_id' and 'toUserId'", "which one is meant"]),
         (PEER_LINE.strip().replace("bob", "bo\u2028b"), ["to_user_id", "invisible", "U+2028 LINE SEPARATOR"]),
@@ -284,6 +317,15 @@ def test_a_header_is_held_against_the_action_that_was_stated(
     assert [text for text in says if text not in str(caught.value)] == [], str(caught.value)
 
 
+@pytest.mark.parametrize(
+    "header", ["from_user_\x7fid,to_user_id\n", "some_user_id,note\n", "user\ufeff_id,to_user_id\n"]
+)
+def test_no_name_is_suggested_that_cant_be_typed_or_is_meant_twice(write: Write, header: str) -> None:
+    with pytest.raises(InvalidArgumentError, match="lacks from_user_id") as caught:
+        read(write(header), fixed={"action": "clear_peer_message"})
+    assert "--map" not in str(caught.value)
+
+
 def lines_of(problems: list[Problem]) -> list[str]:
     return [problem.text.partition(", line ")[2] for problem in problems]
 
@@ -300,6 +342,84 @@ def test_an_open_quote_that_another_one_closes_costs_both_lines(write: Write) ->
     assert lines_of(problems)[0].startswith("2: a newline in to_user_id")
     assert lines_of(problems)[1].startswith("43: to_user_id has a quote")
     assert len(found) == 41
+
+
+@pytest.mark.parametrize(
+    ("rows", "line", "found"),
+    [
+        ('A,a1,b1,5" disk\nA,a2,b2,"5\nA,a3,b3,x\nA,a4,b4,6"\nA,a5,b5,\n', 3, "a1 a3 a4 a5"),
+        ('A,a2,b2,"5\nA,a4,b4,6"\nA,a5,b5,\n', 2, "a4 a5"),
+    ],
+)
+def test_rows_inside_a_cell_are_never_swallowed(write: Write, rows: str, line: int, found: str) -> None:
+    text = "action,from_user_id,to_user_id,note\n" + rows.replace("A,", "clear_peer_message,")
+    actions, problems = read(write(text))
+    assert [text.partition(":")[0] for text in lines_of(problems)] == [str(line)]
+    assert "quote" in problems[0].text
+    assert [action.from_user_id for action in actions if isinstance(action, ClearPeerMessage)] == found.split()
+
+
+def test_rows_of_another_action_inside_a_cell_are_never_swallowed(write: Write) -> None:
+    rows = (
+        'clear_peer_message,alice,bob,,,"5\n' + "delete_conv,alice,,g7,group,x\n" + 'delete_conv,alice,,g7,group,6"\n'
+    )
+    found, problems = read(write(HEADER.replace("\n", ",note\n") + rows))
+    assert [text.partition(":")[0] for text in lines_of(problems)] == ["2"]
+    assert found == [GROUP, GROUP]
+
+
+def test_prose_inside_a_cell_is_taken(write: Write) -> None:
+    text = 'from_user_id,to_user_id,note\nalice,bob,"Dear Bob, dear Alice, hello\nwell, then, bye\n1,2"\n'
+    assert read(write(text), fixed={"action": "clear_peer_message"}) == ([PEER], [])
+
+
+def test_rows_inside_a_first_cell_are_never_swallowed(write: Write) -> None:
+    row = "clear_peer_message,alice,bob\n"
+    text = "note,action,from_user_id,to_user_id\n" + f'"5,{row}6",{row}7,{row}"two, or\nthree",{row}'
+    found, problems = read(write(text))
+    assert [text.partition(":")[0] for text in lines_of(problems)] == ["2"]
+    assert found == [PEER, PEER, PEER]
+
+
+@pytest.mark.parametrize("literal_ids", [False, True])
+def test_a_header_in_the_middle_is_no_row(write: Write, literal_ids: bool) -> None:
+    found, problems = read(
+        write("me,friend\nalice,bob\nme,friend\nalice,bob\n"),
+        renames=["me=from_user_id,friend=to_user_id"],
+        fixed={"action": "clear_peer_message"},
+        literal_ids=literal_ids,
+    )
+    assert lines_of(problems) == ["3: the header once more, as where files were put together"]
+    assert found == [PEER, PEER]
+
+
+@pytest.mark.parametrize("again", ["from_user_id,to_user_id", "FromUserId,ToUserId", "to_user_id,from_user_id"])
+def test_a_header_in_the_middle_is_no_row_whatever_its_spelling(write: Write, again: str) -> None:
+    text = f"from_user_id,to_user_id\nalice,bob\n{again}\nalice,bob\n"
+    found, problems = read(write(text), fixed={"action": "clear_peer_message"})
+    assert len(problems) == 1
+    assert "line 3: " in problems[0].text
+    assert "where files were put together" in problems[0].text
+    assert found == [PEER, PEER]
+
+
+def test_a_line_of_totals_is_no_row(write: Write) -> None:
+    text = "from_user_id,to_user_id,n\nalice,bob,3\nTotal,1,3\n"
+    found, problems = read(write(text), fixed={"action": "clear_peer_message"})
+    assert lines_of(problems) == ["3: from_user_id has what a line of totals begins with: 'Total'"]
+    assert found == [PEER]
+
+
+@pytest.mark.parametrize("rows", ['"1","alice","bob",""\n', "alice,bob,x,\n", "1,alice,bob,,\n"])
+def test_rows_longer_than_their_header_may_be_shifted(write: Write, rows: str) -> None:
+    found, problems = read(write('"from_user_id","to_user_id","note"\n' + rows), fixed={"action": "clear_peer_message"})
+    assert found == []
+    assert [text.partition(",")[0] for text in lines_of(problems)] == ["2: more fields than the header has"]
+
+
+def test_separators_at_the_end_of_the_header_and_of_rows(write: Write) -> None:
+    text = "from_user_id,to_user_id,\nalice,bob,\nalice,bob\n"
+    assert read(write(text), fixed={"action": "clear_peer_message"}) == ([PEER, PEER], [])
 
 
 def test_a_newline_inside_an_id_is_told_at_its_first_line(write: Write) -> None:
@@ -334,6 +454,41 @@ def test_lines_are_counted_as_an_editor_does(write: Write) -> None:
 def test_bad_rows_are_known_by_cause(write: Write) -> None:
     _, problems = read(write(HEADER + "fly,alice,bob,,\nrun,alice,bob,,\n,alice,bob,,\n"))
     assert problems[0].cause == problems[1].cause != problems[2].cause
+
+
+@pytest.mark.parametrize("newline", ["\n", "\r\n", "\r"])
+def test_lines_of_a_json_array_are_counted_whatever_ends_them(write: Write, newline: str) -> None:
+    text = newline + "[" + newline + PEER_LINE.strip() + "," + newline + newline + '{"action": "fly"}' + newline + "]"
+    _, problems = read(write(text))
+    assert [text.partition(":")[0] for text in lines_of(problems)] == ["5"]
+
+
+def test_a_bad_object_of_an_array_costs_no_other(write: Write) -> None:
+    text = "[" + PEER_LINE.replace("alice", "a").replace('"a"', '{"x": 1, "x": 2}') + "," + PEER_LINE + "]"
+    found, problems = read(write(text))
+    assert lines_of(problems) == ["1: a key that stands in an object twice, 'x'"]
+    assert found == [PEER]
+
+
+def test_names_of_map_that_an_object_lacks(write: Write) -> None:
+    options = {
+        "renames": ["me=from_user_id,friend=to_user_id,room=conv_id"],
+        "fixed": {"action": "clear_peer_message"},
+    }
+    text = '{"me": "alice", "friend": "bob"}\n{"from_user_id": "alice", "to_user_id": "bob"}\n'
+    found, problems = read(write(text), **options)
+    assert found == [PEER]
+    assert lines_of(problems) == [
+        "2: it lacks 'friend', 'me', of which --map speaks; the keys are 'from_user_id, to_user_id'"
+    ]
+
+
+def test_spellings_of_an_action_are_kept_up_to_a_bound(write: Write) -> None:
+    reader = RowReader()
+    spellings = [f"clear{'_' * count}peer message" for count in range(MAX_PATTERNS + 10)]
+    for spelling in spellings:
+        assert reader.to_action((("action", "from_user_id", "to_user_id"), [spelling, "alice", "bob"])) == PEER
+    assert len(reader._patterns) == MAX_PATTERNS
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 1_000, 65_536])
@@ -463,6 +618,26 @@ def test_actions_of_the_programs_own_are_written_and_read(tmp_path: Path, form: 
 def test_own_values_that_are_no_json_are_bad_rows(write: Write) -> None:
     _, problems = read(write("action,user_ids\ntag_users,[alice\n"))
     assert lines_of(problems) == ["2: user_ids must be JSON, not '[alice'"]
+
+
+@pytest.mark.parametrize(
+    ("value", "says"),
+    [
+        ("[" * 3_000, "user_ids has JSON that is nested too deep"),
+        ("9" * 5_000, "user_ids has a number of more than 4300 digits"),
+        ('{"alice": 1, "alice": 2}', "user_ids has a key that stands in an object twice"),
+        ('["alice"] x', "user_ids must be JSON"),
+    ],
+)
+def test_own_values_that_cant_be_taken_are_bad_rows(write: Write, value: str, says: str) -> None:
+    _, problems = read(write(f"action;user_ids\ntag_users;{value}\n"))
+    assert says in problems[0].text
+
+
+def test_own_values_with_a_key_twice_are_bad_rows(write: Write) -> None:
+    found, problems = read(write('{"action": "tag_users", "user_ids": {"alice": 1, "alice": 2}}\n'))
+    assert found == []
+    assert "a key that stands in an object twice" in problems[0].text
 
 
 ids = st.text(st.characters(exclude_categories=("Cc", "Cs")), min_size=1, max_size=8)

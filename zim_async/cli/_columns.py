@@ -7,7 +7,6 @@ A str stands as it is, a member of an enum as its name in lower case or its numb
 
 from __future__ import annotations
 
-import json
 import re
 import typing
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -17,10 +16,12 @@ from types import NoneType
 from typing import Any, Final, TypeAlias
 
 from ..actions import Action, QueryConversationList, action_classes
+from ._decoding import JsonDecoder, JsonError
 from ._files import excerpt
 from ._ids import find_excess, find_flaw, is_plain
 
 ACTION: Final = "action"
+HEADER_AGAIN: Final = "the header once more, as where files were put together"
 Columns: TypeAlias = tuple[str | None, ...]  # None is another program's
 Row: TypeAlias = tuple[Columns, Sequence[object]]  # and what stands in each
 
@@ -130,15 +131,25 @@ def _enum_reader(column: str, kind: type[Enum]) -> Callable[[Any], object]:
         member = members.get(str(value).strip().lower())
         if member is None:
             shape = ", which is a data frame's number with decimals" if re.fullmatch(r"\d+[.,]0*", str(value)) else ""
-            raise BadRow(f"{column} must be {expected}", f", not {value!a}{shape}")
+            raise BadRow(f"{column} must be {expected}", f", not {excerpt(value)}{shape}")
         return member
 
     return read
 
 
 def _from_json(column: str, value: object, kind: object) -> object:
-    try:
-        found = json.loads(value) if isinstance(value, str) else value
-    except ValueError:
-        raise BadRow(f"{column} must be JSON", f", not {value!a}") from None
+    found = _decode(column, value) if isinstance(value, str) else value
     return tuple(found) if kind is tuple and isinstance(found, list) else found
+
+
+def _decode(column: str, text: str) -> object:
+    text = text.strip()
+    try:
+        value, end = JsonDecoder().decode(text)
+    except JsonError as error:
+        if error.at is None:
+            raise BadRow(f"{column} has {error.cause}", f"{error.detail}: {excerpt(text)}") from None
+        end = -1
+    if end < len(text):
+        raise BadRow(f"{column} must be JSON", f", not {excerpt(text)}")
+    return value

@@ -16,7 +16,9 @@ from ..errors import InvalidArgumentError
 
 STANDARD_INPUT: Final = "-"
 MAX_LINE: Final = 2**20  # characters
+DAMAGED: Final = "cut off or damaged, so that it can't be decoded from here on"
 _START: Final = 64  # bytes that tell what a file is
+_BEFORE: Final = "\ufeff\x1e"  # byte order marks, and what JSON text sequences begin with
 _GZIP: Final = b"\x1f\x8b"
 # In this order: UTF-32's mark begins as UTF-16's does.
 _ENCODINGS: Final = (
@@ -67,7 +69,10 @@ class Lines:
         return self
 
     def __next__(self) -> str:
-        line = self._back.popleft() if self._back else self._file.readline(MAX_LINE)
+        try:
+            line = self._back.popleft() if self._back else self._file.readline(MAX_LINE)
+        except UnicodeError:
+            raise BadFile(DAMAGED, self.number + 1) from None
         if not line:
             raise StopIteration
         self.number += 1
@@ -79,8 +84,8 @@ class Lines:
     def skip_blank(self) -> str:
         """Pass over byte order marks and lines without text. Return the first character of what follows, or nothing."""
         while line := self._back.popleft() if self._back else self._file.readline(MAX_LINE):
-            if text := line.strip("\ufeff \t\r\n,;|"):
-                self._back.append(line.lstrip("\ufeff"))
+            if text := line.strip(f"{_BEFORE} \t\r\n,;|"):
+                self._back.append(line.lstrip(_BEFORE))
                 return text[0]
             self.number += 1
         return ""
@@ -100,9 +105,9 @@ class Lines:
         return self._back.popleft() if self._back else self._file.read(size)
 
 
-def excerpt(text: str) -> str:
-    """Return the start of some text in ASCII, fit for a message."""
-    shown = ascii(text)
+def excerpt(value: object) -> str:
+    """Return the start of some text or another value in ASCII, fit for a message."""
+    shown = ascii(value)
     return shown if len(shown) <= 100 else f"{shown[:97]}..."
 
 
@@ -136,8 +141,8 @@ def translate_errors(name: str) -> Iterator[None]:
     line = None
     try:
         yield
-    except UnicodeError as error:
-        problem = f"is cut off or damaged: {error}"
+    except UnicodeError:
+        problem = f"is {DAMAGED}"
     except (OSError, EOFError, zlib.error) as error:
         problem = f"can't be read: {getattr(error, 'strerror', None) or error}"
     except BadFile as error:

@@ -10,17 +10,17 @@ from __future__ import annotations
 
 import csv
 import re
-import shlex
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
-from ._columns import ACTION, Columns, Shape, key_of
+from ._columns import Columns, Shape, key_of
 from ._files import BadFile, Lines, excerpt
 from ._naming import Naming
 
 SEPARATORS: Final = ",;\t|"
-_SEP_LINE: Final = re.compile(r'"?sep=(.)"?\s*', re.IGNORECASE)
+# A spreadsheet that saves such a line again ends it with separators of its own.
+_SEP_LINE: Final = re.compile(r'"?sep=([^"\w\s]|\t|)["\s,;|]*', re.IGNORECASE)
 _RULE: Final = re.compile(r"[\s+|=-]*[-=]{2}[\s+|=-]*")
 
 
@@ -31,6 +31,7 @@ class Header:
     separator: str
     skip_blanks: bool
     columns: Columns
+    names: list[str] = field(default_factory=list)  # as they stand in the file, if there is a header
 
 
 def read_header(lines: Lines, naming: Naming, shapes: Mapping[str, Shape]) -> Header:
@@ -45,6 +46,8 @@ def read_header(lines: Lines, naming: Naming, shapes: Mapping[str, Shape]) -> He
     separators = SEPARATORS
     if found := _SEP_LINE.fullmatch(line):
         separators = found[1]
+        if not separators:
+            raise BadFile(f"sep= names no separator: {excerpt(line.rstrip())}", lines.number)
         if not lines.skip_blank():
             raise BadFile("ends before its header")
         line = next(lines)
@@ -53,7 +56,8 @@ def read_header(lines: Lines, naming: Naming, shapes: Mapping[str, Shape]) -> He
     if problem := _find_problem(line, names, naming, shapes):
         raise BadFile(f"no header of rows: {excerpt(line.rstrip())}. {problem}", lines.number)
     blanks = any(name.startswith(" ") for name in (_split(line, separator, skip_blanks=False) or names)[1:])
-    return Header(separator, blanks, tuple(naming.column(name) for name in names))
+    columns = tuple(naming.column(name) for name in names)
+    return Header(separator, blanks, columns, _split(line, separator, skip_blanks=blanks) or names)
 
 
 def _is_rule(line: str) -> bool:
@@ -74,23 +78,13 @@ def _count_known(line: str, separator: str, naming: Naming) -> int:
 
 
 def _find_problem(line: str, names: list[str], naming: Naming, shapes: Mapping[str, Shape]) -> str | None:
-    missing = _missing(names, naming, shapes)
-    if missing:
-        return f"{_guess(line, names, naming, shapes)}It lacks {', '.join(missing)}.{_advice(missing, names, naming)}"
+    if missing := naming.missing(names, shapes):
+        return f"{_guess(line, names, naming, shapes)}It lacks {', '.join(missing)}.{naming.advice(missing, names)}"
     if problem := naming.doubled(names):
         return problem
     if unfound := naming.unfound(names):
         return f"It lacks {', '.join(map(excerpt, unfound))}, of which --map speaks"
     return None
-
-
-def _missing(names: list[str], naming: Naming, shapes: Mapping[str, Shape]) -> list[str]:
-    """Return the columns that are missing for the action that comes closest, none if one has them all."""
-    given = {naming.column(name) for name in names} | set(naming.fixed)
-    stated = naming.fixed.get(ACTION)
-    candidates = shapes.values() if stated is None else [shapes[key_of(stated)]]
-    lacks = ([column for column in (ACTION, *shape.required) if column not in given] for shape in candidates)
-    return min(lacks, key=len)
 
 
 def _guess(line: str, names: list[str], naming: Naming, shapes: Mapping[str, Shape]) -> str:
@@ -112,12 +106,3 @@ def _guess(line: str, names: list[str], naming: Naming, shapes: Mapping[str, Sha
     if "\udc80" <= max(line) <= "\udcff":
         return "It isn't UTF-8: save the file as CSV UTF-8. "
     return ""
-
-
-def _advice(missing: list[str], names: list[str], naming: Naming) -> str:
-    advice = ""
-    if suggested := naming.suggest([column for column in missing if column != ACTION], names):
-        advice = f" Perhaps --map {shlex.quote(','.join(suggested))}."
-    if ACTION in missing:
-        advice += " Rows without an action need --action."
-    return advice

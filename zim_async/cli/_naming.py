@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -47,11 +48,27 @@ class Naming:
         """Return the names that ``--map`` has and a file hasn't."""
         return sorted(set(self.renamed) - {name.strip() for name in names})
 
-    def suggest(self, missing: Iterable[str], names: Sequence[str]) -> list[str]:
-        """Return what ``--map`` could say of missing columns, by names that come close."""
-        spare = {key_of(name): name.strip() for name in names if name.strip() and self.column(name) is None}
-        close = {column: difflib.get_close_matches(key_of(column), spare, 1) for column in missing}
-        return [f"{spare[found[0]]}={column}" for column, found in close.items() if found]
+    def missing(self, names: Iterable[str], shapes: Mapping[str, Shape]) -> list[str]:
+        """Return the columns that are missing for the action that comes closest, none if one has them all."""
+        given = {self.column(name) for name in names} | set(self.fixed)
+        stated = self.fixed.get(ACTION)
+        candidates = shapes.values() if stated is None else [shapes[key_of(stated)]]
+        lacks = ([column for column in (ACTION, *shape.required) if column not in given] for shape in candidates)
+        return min(lacks, key=len)
+
+    def advice(self, missing: Sequence[str], names: Iterable[str]) -> str:
+        """Return what options may help where columns are missing, by names that come close."""
+        spare = {key_of(name): name.strip() for name in names if self._is_spare(name.strip())}
+        wanted = [column for column in missing if column != ACTION]
+        close = {column: difflib.get_close_matches(key_of(column), spare, 1) for column in wanted}
+        found = {column: spare[keys[0]] for column, keys in close.items() if keys}
+        # A name that comes close to two columns tells nothing.
+        suggested = [f"{name}={column}" for column, name in found.items() if [*found.values()].count(name) == 1]
+        advice = f" Perhaps --map {shlex.quote(','.join(suggested))}." if suggested else ""
+        return advice + (" Rows without an action need --action." if ACTION in missing else "")
+
+    def _is_spare(self, name: str) -> bool:
+        return bool(name) and name.isprintable() and self.column(name) is None
 
 
 def make_naming(shapes: Mapping[str, Shape], renames: Iterable[str], fixed: Mapping[str, str]) -> Naming:

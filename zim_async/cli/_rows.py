@@ -13,13 +13,14 @@ from types import MappingProxyType
 from typing import Any, Final, Literal, NamedTuple, Self, TextIO, TypeAlias
 
 from ..actions import Action
-from ._columns import ACTION, BadRow, Columns, Row, Shape, key_of, known_shapes
+from ._columns import ACTION, HEADER_AGAIN, BadRow, Columns, Row, Shape, key_of, known_shapes
 from ._csv import Found, read_csv
 from ._files import Lines, excerpt, name_of, open_text, translate_errors
 from ._header import read_header
 from ._json import read_json_array, read_json_lines
 from ._naming import Naming, make_naming
 
+MAX_PATTERNS: Final = 1_000
 Format: TypeAlias = Literal["csv", "jsonl"]
 _NOTHING: Final[Mapping[str, str]] = MappingProxyType({})
 _EMPTY: Final = (None, "")
@@ -75,11 +76,11 @@ class RowReader:
             pattern = self._patterns[columns, called]
         except (KeyError, TypeError):  # new, or no name at all
             pattern = self._learn(columns, called)
-        values = {column: read(cell) for place, column, read in pattern.own if (cell := cells[place]) not in _EMPTY}
         for place in pattern.foreign:
             if (cell := cells[place]) not in _EMPTY and not str(cell).isspace():
                 # A row that says more than its action can do was meant otherwise.
                 raise BadRow(f"{columns[place]} doesn't belong to {pattern.name}", f": {excerpt(str(cell))}")
+        values = {column: read(cell) for place, column, read in pattern.own if (cell := cells[place]) not in _EMPTY}
         if len(values) < pattern.fields and (missing := [c for c in pattern.required if c not in values]):
             raise BadRow(f"{' and '.join(missing)} is missing")
         try:
@@ -89,7 +90,7 @@ class RowReader:
 
     def _learn(self, columns: Columns, called: object) -> _Pattern:
         fixed = self.naming.fixed
-        shape = self._shape(called or fixed.get(ACTION))
+        shape = self._shape(fixed.get(ACTION) if called is None else called)
         stated = {column: shape.readers[column](value) for column, value in fixed.items() if column in shape.readers}
         places = [(place, column) for place, column in enumerate(columns) if column not in (None, ACTION)]
         pattern = _Pattern(
@@ -100,18 +101,19 @@ class RowReader:
             required=tuple(column for column in shape.required if column not in stated),
             fields=len(shape.readers) - len(stated),
         )
-        self._patterns[columns, called] = pattern
+        if len(self._patterns) < MAX_PATTERNS:  # names have many spellings
+            self._patterns[columns, called] = pattern
         return pattern
 
     def _shape(self, called: object) -> Shape:
         if called is None or called == "":
             raise BadRow("action is missing")
         if not isinstance(called, str):
-            raise BadRow("action must be a name", f", not {excerpt(str(called))}")
+            raise BadRow("action must be a name", f", not {excerpt(json.dumps(called))}")
         shape = self.shapes.get(key_of(called))
         if shape is None:
             if key_of(called.lstrip("\ufeff")) == ACTION:
-                raise BadRow("the header once more, as where files were put together")
+                raise BadRow(HEADER_AGAIN)
             names = " or ".join(shape.name for shape in self.shapes.values())
             raise BadRow(f"action must be {names}", f", not {excerpt(called)}")
         return shape
@@ -155,21 +157,22 @@ class RowFile:
                     if isinstance(row, BadRow):
                         raise row
                     action = self._reader.to_action(row)
-                except BadRow as error:
+                except (BadRow, RecursionError) as error:
+                    problem = error if isinstance(error, BadRow) else BadRow("a value that is nested too deep")
                     place = f"{name_of(self._name)}, line {first}"
-                    on_problem(Problem(f"{place}: {error}", error.cause, last - first + 1))
+                    on_problem(Problem(f"{place}: {problem}", problem.cause, last - first + 1))
                 else:
                     yield action
 
     def _read(self) -> Iterator[Found]:
-        naming = self._reader.naming
+        naming, shapes = self._reader.naming, self._reader.shapes
         match self._lines.skip_blank():
             case "[":
-                return read_json_array(self._lines, naming)
+                return read_json_array(self._lines, naming, shapes)
             case "{":
-                return read_json_lines(self._lines, naming)
+                return read_json_lines(self._lines, naming, shapes)
             case _:
-                return read_csv(self._lines, read_header(self._lines, naming, self._reader.shapes))
+                return read_csv(self._lines, read_header(self._lines, naming, shapes))
 
 
 def write_rows(file: TextIO, form: Format, rows: Iterable[Mapping[str, object]], columns: tuple[str, ...]) -> None:
