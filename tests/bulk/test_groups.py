@@ -138,13 +138,15 @@ async def test_a_stop_drains_and_another_run_goes_on(zim: ZimClient, box: Sandbo
 
 
 async def test_a_cancelled_job_goes_on_where_it_was(zim: ZimClient, box: Sandbox, path: Path) -> None:
-    box.delay = 0.005
-    for pause in (0.05, 0.1, 0.2, 0.3):
-        job = asyncio.create_task(run_job(zim, GROUPS, Play(), journal=path))
-        await asyncio.sleep(pause)
-        job.cancel()
+    async def run_and_cancel(wanted: int) -> None:
+        cancel = stop_after(wanted, lambda: job.cancel())
+        job = asyncio.create_task(run_job(zim, GROUPS, Play(), journal=path, on_progress=cancel))
         with pytest.raises(asyncio.CancelledError):
             await job
+
+    box.delay = 0.005
+    for wanted in (1, 60, 120, 200):
+        await run_and_cancel(wanted)
     report = await run_job(zim, GROUPS, Play(), journal=path)
     assert (report.done, report.groups_finished) == (240, 40)
 

@@ -40,7 +40,6 @@ _SHAPES: Final = tuple(
         (r"(#|//|--|/\*).*", "a comment's mark at its start"),
         (r"[{\[].*", "a bracket of JSON at its start"),
         (r"[+|=-]+", "a line of a drawn table"),
-        (r"(?i:(grand |sub)?totals?:?)", "the label of a sum"),
     )
 )
 _SEPARATING: Final = re.compile(rf"[{SEPARATORS} ]")
@@ -100,14 +99,13 @@ class IdList:
         """Return an ID, or what is wrong with it. ``alone``, it has a line to itself."""
         if not value:
             return BadRow(f"{self.column} is missing")
-        flaw = None if self.literal else find_flaw(value) or self._find_shape(value) or (alone and _find_several(value))
+        flaw = None if self.literal else find_flaw(value) or _find_shape(value) or (alone and _find_several(value))
         problem = flaw or find_excess(value)
         return BadRow(f"{self.column} has {problem}", f": {excerpt(value)}") if problem else value
 
-    def _find_shape(self, value: str) -> str | None:
-        if key_of(value) == key_of(self.column):
-            return "the header once more, as where files were put together"
-        return next((cause for pattern, cause in _SHAPES if pattern.fullmatch(value)), None)
+
+def _find_shape(value: str) -> str | None:
+    return next((cause for pattern, cause in _SHAPES if pattern.fullmatch(value)), None)
 
 
 def _find_several(value: str) -> str | None:
