@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from zim_async import ClearPeerMessage, ConvType, DeleteConv, InvalidArgumentError
+from zim_async import ClearPeerMessage, ConvType, DeleteConv, InvalidArgumentError, actions
 from zim_async.actions import Action
 from zim_async.cli._columns import columns_of, to_row
 from zim_async.cli._rows import MAX_PATTERNS, Problem, RowFile, RowReader, open_to_write, write_rows
@@ -668,3 +668,17 @@ def test_json_lines_leave_out_what_a_row_hasnt_got() -> None:
     file = io.StringIO()
     write_rows(file, "jsonl", [to_row(PEER)], ("action", "from_user_id", "to_user_id", "conv_id"))
     assert json.loads(file.getvalue()) == json.loads(PEER_LINE)
+
+
+def test_what_an_object_lacks_is_told_by_the_action_that_it_names(
+    write: Write, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(actions, "_defined", dict(actions._defined))  # other tests shall know nothing of this one
+
+    @dataclass(frozen=True)
+    class _(Action):
+        name = "NeedsNothing"
+        idempotent = True
+
+    problem = read(write('{"action": "clear_peer_message", "from": "a", "to": "b"}\n'))[1][0]
+    assert "is missing; the keys are 'action, from, to'" in problem.text

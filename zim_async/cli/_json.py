@@ -8,7 +8,7 @@ import shlex
 from collections.abc import Iterator, Mapping
 from typing import Any, Final, TypeAlias
 
-from ._columns import ACTION, BadRow, Columns, Row, Shape
+from ._columns import ACTION, BadRow, Columns, Row, Shape, key_of
 from ._csv import Found
 from ._decoding import JsonDecoder, JsonError
 from ._files import DAMAGED, BadFile, Lines, excerpt
@@ -87,7 +87,7 @@ class _RowMaker:
         if problem := naming.doubled(value):
             raise BadRow(problem)
         found = f"; the keys are {excerpt(', '.join(value))}"
-        if missing := naming.missing(value, self._shapes):
+        if missing := naming.missing(value, self._shapes_for(value)):
             cause = ACTION if ACTION in missing else " and ".join(missing)
             advice = _inside(value) or naming.advice(missing, value)
             raise BadRow(f"{cause} is missing", f"{found}.{advice}".rstrip("."))
@@ -96,6 +96,12 @@ class _RowMaker:
         if unfound := [name for name in naming.unfound(value) if naming.renamed[name] in known.values()]:
             raise BadRow(f"it lacks {', '.join(map(excerpt, unfound))}, of which --map speaks", found)
         return tuple(known), tuple(known.values())
+
+    def _shapes_for(self, value: Mapping[str, Any]) -> Mapping[str, Shape]:
+        """Return the shape of the action that an object names, or all if it names none that is known."""
+        called = next((value[key] for key in value if self._naming.column(key) == ACTION), None)
+        named = key_of(called) if isinstance(called, str) else ""
+        return {named: self._shapes[named]} if named in self._shapes else self._shapes
 
 
 def _show(value: object) -> str:
