@@ -6,7 +6,7 @@ import json
 import os
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, make_dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from zim_async import ClearPeerMessage, ConvType, DeleteConv, InvalidArgumentError, actions
+from zim_async import ClearPeerMessage, ConvType, DeleteConv, InvalidArgumentError
 from zim_async.actions import Action
 from zim_async.cli._columns import columns_of, to_row
 from zim_async.cli._rows import MAX_PATTERNS, Problem, RowFile, RowReader, open_to_write, write_rows
@@ -673,12 +673,7 @@ def test_json_lines_leave_out_what_a_row_hasnt_got() -> None:
 def test_what_an_object_lacks_is_told_by_the_action_that_it_names(
     write: Write, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(actions, "_defined", dict(actions._defined))  # other tests shall know nothing of this one
-
-    @dataclass(frozen=True)
-    class _(Action):
-        name = "NeedsNothing"
-        idempotent = True
-
+    monkeypatch.setattr("zim_async.actions._defined", {})  # other tests shall know nothing of this one
+    make_dataclass("NeedsNothing", [], bases=(Action,), namespace={"name": "NeedsNothing", "idempotent": True})
     problem = read(write('{"action": "clear_peer_message", "from": "a", "to": "b"}\n'))[1][0]
     assert "is missing; the keys are 'action, from, to'" in problem.text
