@@ -40,24 +40,39 @@ def read_header(lines: Lines, naming: Naming, shapes: Mapping[str, Shape]) -> He
     Raises:
         BadFile: It is none.
     """
-    if not lines.skip_blank():
-        raise BadFile("is empty: there is no header")
-    line = next(lines)
+    line, separators = first_line(lines, "header")
+    separator = max(separators, key=lambda sep: _count_known(line, sep, naming))
+    names = split_names(line, separator) or []
+    if problem := _find_problem(line, names, naming, shapes):
+        raise BadFile(f"no header of rows: {excerpt(line.rstrip())}. {problem}", lines.number)
+    blanks = any(name.startswith(" ") for name in (split_names(line, separator, skip_blanks=False) or names)[1:])
+    columns = tuple(naming.column(name) for name in names)
+    return Header(separator, blanks, columns, split_names(line, separator, skip_blanks=blanks) or names)
+
+
+def first_line(lines: Lines, wanted: str) -> tuple[str, str]:
+    """Take the first line that holds anything, and return it with the separators that it may have.
+
+    A spreadsheet's ``sep=`` is passed over. The line may be put back.
+
+    Raises:
+        BadFile: There is none with what is wanted.
+    """
     separators = SEPARATORS
+    line = _next_line(lines, f"is empty: there is no {wanted}")
     if found := _SEP_LINE.fullmatch(line):
         separators = found[1]
         if not separators:
             raise BadFile(f"sep= names no separator: {excerpt(line.rstrip())}", lines.number)
-        if not lines.skip_blank():
-            raise BadFile("ends before its header")
-        line = next(lines)
-    separator = max(separators, key=lambda sep: _count_known(line, sep, naming))
-    names = _split(line, separator) or []
-    if problem := _find_problem(line, names, naming, shapes):
-        raise BadFile(f"no header of rows: {excerpt(line.rstrip())}. {problem}", lines.number)
-    blanks = any(name.startswith(" ") for name in (_split(line, separator, skip_blanks=False) or names)[1:])
-    columns = tuple(naming.column(name) for name in names)
-    return Header(separator, blanks, columns, _split(line, separator, skip_blanks=blanks) or names)
+        line = _next_line(lines, f"is empty: it ends before its {wanted}")
+    return line, separators
+
+
+def _next_line(lines: Lines, problem: str) -> str:
+    if not lines.skip_blank():
+        raise BadFile(problem)
+    lines.mark()
+    return next(lines)
 
 
 def _is_rule(line: str) -> bool:
@@ -65,7 +80,7 @@ def _is_rule(line: str) -> bool:
     return _RULE.fullmatch(line) is not None
 
 
-def _split(line: str, separator: str, *, skip_blanks: bool = True) -> list[str] | None:
+def split_names(line: str, separator: str, *, skip_blanks: bool = True) -> list[str] | None:
     """Return the names of a header, or None where quotes are wrong."""
     try:
         return next(csv.reader([line], delimiter=separator, skipinitialspace=skip_blanks, strict=skip_blanks), [])
@@ -74,7 +89,7 @@ def _split(line: str, separator: str, *, skip_blanks: bool = True) -> list[str] 
 
 
 def _count_known(line: str, separator: str, naming: Naming) -> int:
-    return sum(naming.column(name) is not None for name in _split(line, separator) or ())
+    return sum(naming.column(name) is not None for name in split_names(line, separator) or ())
 
 
 def _find_problem(line: str, names: list[str], naming: Naming, shapes: Mapping[str, Shape]) -> str | None:
@@ -90,7 +105,7 @@ def _find_problem(line: str, names: list[str], naming: Naming, shapes: Mapping[s
 def _guess(line: str, names: list[str], naming: Naming, shapes: Mapping[str, Shape]) -> str:
     """Return what a line probably is that stands where the header should."""
     cells = [name.strip() for name in names]
-    anyhow = [cell.strip() for separator in SEPARATORS for cell in _split(line, separator) or ()]
+    anyhow = [cell.strip() for separator in SEPARATORS for cell in split_names(line, separator) or ()]
     if _is_rule(line):
         return "This is a table drawn for the eye: export it as CSV. "
     if any(key_of(cell) in shapes for cell in anyhow):

@@ -8,7 +8,6 @@
 
 from __future__ import annotations
 
-import csv
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -18,7 +17,7 @@ from ..errors import InvalidArgumentError
 from ._columns import BadRow, key_of
 from ._csv import read_csv
 from ._files import BadFile, Lines, excerpt, name_of, open_text, translate_errors
-from ._header import SEPARATORS, Header
+from ._header import SEPARATORS, Header, first_line, split_names
 from ._ids import find_excess, find_flaw
 from ._output import Problems
 
@@ -28,7 +27,6 @@ _NAMES: Final[Mapping[str, tuple[str, ...]]] = {
     "conv_id": ("conv_id", "group_id", "to_user_id"),
 }
 _NO_SEPARATOR: Final = "\x1f"  # csv wants one; this is in no ID
-_SEP_LINE: Final = re.compile(r'"?sep=(.)"?\s*', re.IGNORECASE)
 _JSON: Final = re.compile(r'\{\s*("|$)|\[\s*(["{\[]|$)')
 _HEADER_WORD: Final = re.compile(
     "(account|chat|client|conv|conversation|customer|group|key|login|mail|member|name|number|peer|player|user)s?"
@@ -121,23 +119,20 @@ def _read_header(lines: Lines, column: str) -> Header:
     Raises:
         BadFile: There is no telling.
     """
-    separators = SEPARATORS
-    line = _first(lines)
-    if found := _SEP_LINE.fullmatch(line):
-        separators = found[1]
-        line = _first(lines)
+    line, separators = first_line(lines, "first ID")
     if _JSON.match(line.strip()):
         raise BadFile(
             f"JSON, where one ID a line (as jq -r .{column} writes them) or a CSV is needed: {excerpt(line.rstrip())}",
             lines.number,
         )
     accepted = {key_of(name) for name in _NAMES[column]}
-    splits = {separator: _split(line, separator) for separator in separators}
+    # A line that can't be split is longer than any ID, or has wrong quotes, which reading says again.
+    splits = {separator: split_names(line, separator) or [line] for separator in separators}
     separator = max(splits, key=lambda sep: (sum(key_of(name) in accepted for name in splits[sep]), len(splits[sep])))
     names = splits[separator]
     columns = tuple(column if key_of(name) in accepted else None for name in names)
     if columns.count(column) == 1:
-        blanks = any(name.startswith(" ") for name in _split(line, separator, skip_blanks=False)[1:])
+        blanks = any(name.startswith(" ") for name in (split_names(line, separator, skip_blanks=False) or names)[1:])
         return Header(separator if len(names) > 1 else _NO_SEPARATOR, blanks, columns)
     if len(names) > 1 or _is_name(names[0]):
         raise BadFile(
@@ -147,21 +142,6 @@ def _read_header(lines: Lines, column: str) -> Header:
         )
     lines.put_back(after=0)
     return Header(_NO_SEPARATOR, skip_blanks=False, columns=(column,))
-
-
-def _first(lines: Lines) -> str:
-    """Return the next line that holds anything, which may be put back."""
-    if not lines.skip_blank():
-        raise BadFile("is empty: there are no IDs")
-    lines.mark()
-    return next(lines)
-
-
-def _split(line: str, separator: str, *, skip_blanks: bool = True) -> list[str]:
-    try:
-        return next(csv.reader([line], delimiter=separator, skipinitialspace=skip_blanks))
-    except csv.Error:  # longer than any ID, which reading says again
-        return [line]
 
 
 def _is_name(text: str) -> bool:
