@@ -119,19 +119,12 @@ class GroupJob:
 
     async def _load(self, first: list[str], source: AsyncGenerator[list[str], None], unlisted: Unlisted) -> bool:
         journal = self._engine.journal
-        await journal.do(Journal.begin)
-        kept = False
-        try:
+        async with journal.transaction():
             await journal.do(Journal.track_listed)
             await self._add(first)
             async for batch in source:
                 await self._add(batch)
             await self._compare(unlisted)
-            await journal.do(Journal.commit)
-            kept = True
-        finally:
-            if not kept:
-                await journal.do(Journal.roll_back)
         return True
 
     async def _add(self, names: list[str]) -> None:

@@ -159,17 +159,9 @@ class _Load:
     async def run(self, first: list[Action], source: AsyncGenerator[list[Action], None], *, keep: bool) -> bool:
         """Read the rest of the input too, and bring the counts up to date. ``keep`` it in the journal or not."""
         journal = self._engine.journal
-        await journal.do(Journal.begin)
-        kept = False
-        try:
+        async with journal.transaction(keep=keep):
             await self._take_up(first, source)
             await journal.count()
-            if keep:
-                await journal.do(Journal.commit)
-                kept = True
-        finally:
-            if not kept:
-                await journal.do(Journal.roll_back)
         return True
 
     async def _take_up(self, first: list[Action], source: AsyncGenerator[list[Action], None]) -> None:

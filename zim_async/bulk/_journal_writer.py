@@ -87,6 +87,20 @@ class JournalWriter:
         """Have a method of ``Journal`` called in the journal's thread."""
         return await self._in_thread(partial(work, self._journal, *args, **kwargs))
 
+    @contextlib.asynccontextmanager
+    async def transaction(self, *, keep: bool = True) -> AsyncIterator[None]:
+        """Write what is done within as a whole, or not at all, and without ``keep`` not at all."""
+        await self.do(Journal.begin)
+        kept = False
+        try:
+            yield
+            if keep:
+                await self.do(Journal.commit)
+                kept = True
+        finally:
+            if not kept:
+                await self.do(Journal.roll_back)
+
     async def count(self) -> None:
         """Bring the counts up to date."""
         self._tallies = {name: Counter(tally) for name, tally in (await self.do(Journal.tallies)).items()}
