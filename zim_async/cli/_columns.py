@@ -105,7 +105,7 @@ def _reader(column: str, hint: object, literal_ids: bool) -> Callable[[Any], obj
     if isinstance(hint, type) and issubclass(hint, Enum):
         return _enum_reader(column, hint)
     if hint is not str:
-        return lambda value: _from_json(column, value, typing.get_origin(hint) or hint)
+        return _json_reader(column, typing.get_origin(hint) or hint)
     if not column.endswith("_id"):
         return lambda value: value
     return _id_reader(column, literal=literal_ids)
@@ -137,15 +137,20 @@ def _enum_reader(column: str, kind: type[Enum]) -> Callable[[Any], object]:
     return read
 
 
-def _from_json(column: str, value: object, kind: object) -> object:
-    found = _decode(column, value) if isinstance(value, str) else value
-    return tuple(found) if kind is tuple and isinstance(found, list) else found
+def _json_reader(column: str, kind: object) -> Callable[[Any], object]:
+    decoder = JsonDecoder()
+
+    def read(value: object) -> object:
+        found = _decode(decoder, column, value) if isinstance(value, str) else value
+        return tuple(found) if kind is tuple and isinstance(found, list) else found
+
+    return read
 
 
-def _decode(column: str, text: str) -> object:
+def _decode(decoder: JsonDecoder, column: str, text: str) -> object:
     text = text.strip()
     try:
-        value, end = JsonDecoder().decode(text)
+        value, end = decoder.decode(text)
     except JsonError as error:
         if error.at is None:
             raise BadRow(f"{column} has {error.cause}", f"{error.detail}: {excerpt(text)}") from None

@@ -48,7 +48,7 @@ class RowSource:
                 if number == 0:
                     self.format = file.format
                 actions = file.actions(self._note)
-                for first in actions:
+                for first in actions:  # and the rest of them: there are no steps here for each of a million
                     self._has_rows = True
                     yield first
                     yield from actions
