@@ -24,6 +24,7 @@ from itertools import islice
 from pathlib import Path
 from statistics import median
 
+from benchmarks.faults import PASSING, inject_faults
 from benchmarks.overhead import resident_bytes
 from zim_async import ClearPeerMessage, ConvType, DeleteConv, RateLimiter, ZimClient, cleanup
 from zim_async.bulk import State, plan, read_journal
@@ -38,6 +39,7 @@ PLANNED = 1_000_000
 CALLS, IN_FLIGHT, PAIRS = 20_000, 200, 5
 KILLED_QPS = 60
 LOG_FRAMES_CUT = 2
+PARAMETER_ERROR = 2  # a code of what is refused
 COLUMNS = ("action", "from_user_id", "to_user_id", "conv_id", "conv_type")
 APP_ID, SECRET = 1, "a secret for benchmarks"
 RESULTS = Path(__file__).with_name("results")
@@ -156,7 +158,7 @@ async def kill_jobs(directory: Path, kills: int) -> dict[str, int]:
         command = [sys.executable, "-m", "zim_async", "cleanup", str(rows), "--journal", str(journal), "--qps"]
         box.delay = 0.1  # else there is hardly ever anything in flight
         for _ in range(kills):
-            faults += inject_faults(box, generator)
+            faults += inject_faults(box, generator, (*PASSING, PARAMETER_ERROR))
             process = await asyncio.create_subprocess_exec(
                 *command, str(KILLED_QPS), env=os.environ | settings, stdout=DEVNULL, stderr=DEVNULL
             )
@@ -194,22 +196,6 @@ async def kill_jobs(directory: Path, kills: int) -> dict[str, int]:
             "sent_again_at_most": unknown + faults,
             "most_marked_sent_at_a_kill": most_unknown,
         }
-
-
-def inject_faults(box: Sandbox, generator: random.Random) -> int:
-    faults: list[Callable[[], None]] = [
-        lambda: box.fail_next(code=1),
-        lambda: box.fail_next(code=660600015),
-        lambda: box.fail_next(code=2),
-        lambda: box.answer_next(status=503),
-        lambda: box.answer_next(body=b"<html>"),
-        lambda: box.drop_next(),
-        lambda: box.drop_next(after_acting=True),
-    ]
-    chosen = generator.choices(faults, k=generator.randrange(5))
-    for fault in chosen:
-        fault()
-    return len(chosen)
 
 
 def is_done(box: Sandbox, action: object) -> bool:

@@ -23,6 +23,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from benchmarks.faults import inject_faults
 from benchmarks.overhead import resident_bytes
 from zim_async import RateLimiter, ZimClient, erase_users
 from zim_async.bulk import State, read_journal
@@ -221,21 +222,6 @@ async def start_and_kill(box: Sandbox, path: Path, generator: random.Random) -> 
         process.send_signal(signal.SIGKILL)
     await process.wait()
     return killed, sum(1 for _ in read_journal(path, State.SENT))
-
-
-def inject_faults(box: Sandbox, generator: random.Random) -> int:
-    faults: list[Callable[[], None]] = [
-        lambda: box.fail_next(code=1),
-        lambda: box.fail_next(code=660600015),
-        lambda: box.answer_next(status=503),
-        lambda: box.answer_next(body=b"<html>"),
-        lambda: box.drop_next(),
-        lambda: box.drop_next(after_acting=True),
-    ]
-    chosen = generator.choices(faults, k=generator.randrange(5))
-    for fault in chosen:
-        fault()
-    return len(chosen)
 
 
 MEASUREMENTS: Mapping[str, Callable[[int, int], object]] = {

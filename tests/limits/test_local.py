@@ -4,22 +4,14 @@ from collections.abc import Callable
 import pytest
 
 from tests.support import virtual_clock
-from tests.support.limiters import dice, never
+from tests.support.limiters import Clock, dice, never
 from zim_async.limits import LocalWindow, Permit
 from zim_async.limits._adaptation import LATENESS_ALONE, PAUSE
 
 
-class Clock:
-    def __init__(self) -> None:
-        self.now = 0.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
 @pytest.fixture
 def clock() -> Clock:
-    return Clock()
+    return Clock(0.0)
 
 
 @pytest.fixture

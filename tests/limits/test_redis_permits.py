@@ -2,6 +2,7 @@
 
 import pytest
 
+from tests.support.limiters import Clock
 from zim_async.limits._redis_permits import LONG_LEASE, NEVER_SEEN, RENEW_AFTER, USE_WITHIN, SharedPermits, Step
 from zim_async.limits._remote_clock import DRIFT
 
@@ -9,17 +10,9 @@ MICROSECONDS = 1_000_000
 EPOCH, NOW = 1, 10 * MICROSECONDS
 
 
-class Clock:
-    def __init__(self) -> None:
-        self.now = 100.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
 @pytest.fixture
 def clock() -> Clock:
-    return Clock()
+    return Clock(100.0)
 
 
 @pytest.fixture

@@ -9,6 +9,16 @@ from zim_async.limits import ActionLimiter, LocalWindow, Rate, RateLimiter
 from zim_async.limits.window import WindowFactory
 
 
+class Clock:
+    """A clock that stands still unless it is set."""
+
+    def __init__(self, now: float) -> None:
+        self.now = now
+
+    def __call__(self) -> float:
+        return self.now
+
+
 def never() -> float:
     """Draw 1.0 each time: permits come back on the instant while the quota isn't shared."""
     return 1.0
